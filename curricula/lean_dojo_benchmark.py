@@ -7,7 +7,6 @@ Yang et al. 2023, "LeanDojo: Theorem Proving with Retrieval-Augmented Language M
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -22,9 +21,6 @@ class _Entry(msgspec.Struct):
     commit: str
     file_path: str
     full_name: str
-    start: tuple[int, int]
-    end: tuple[int, int]
-    traced_tactics: list[dict[str, Any]] = []
 
 
 def _read(path: Path) -> list[_Entry]:

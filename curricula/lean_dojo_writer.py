@@ -8,8 +8,9 @@ types. The positions of library premises refer to these listings.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,10 @@ def write_benchmark(folder: Path, records: Sequence[FileRecord], index: LibraryI
                 continue
             steps = [s for s in d.steps if s.kind == "tactic"]
             premises[d.full_name] = [name for s in d.steps for name, _, _ in s.uses]
-            rows[d.full_name] = {
-                "url": url,
-                "commit": commit,
-                "file_path": r.file,
-                "full_name": d.full_name,
-                "theorem_statement": d.code,
-                "start": d.start,
-                "end": d.end,
-                # Like LeanDojo, without focusing dots, which contain the steps under them.
-                "traced_tactics": [_tactic(s, places) for s in steps if "·" not in s.text],
-            }
+            row = {"url": url, "commit": commit, "file_path": r.file, "full_name": d.full_name}
+            row |= {"theorem_statement": d.code, "start": d.start, "end": d.end}
+            # Like LeanDojo, without focusing dots, which contain the steps under them.
+            rows[d.full_name] = row | {"traced_tactics": [_tactic(s, places) for s in steps if "·" not in s.text]}
     for strategy, splits in {
         "random": {name: split_of(name) for name in rows},
         "novel_premises": novel_premises(premises),
@@ -90,15 +84,15 @@ def _line(row: dict[str, Any]) -> str:
 
 def _tactic(step: StepRecord, places: Mapping[str, Place]) -> dict[str, Any]:
     """A row for a traced tactic. Marks only constants whose declaration has a known place, as LeanDojo does."""
+    uses = [(name, place_of(name, places)) for name, _, _ in step.uses]
     used = [
         {"full_name": name, "def_path": place[0], "def_pos": place[1], "def_end_pos": place[2]}
-        for name, _, _ in step.uses
-        if (place := place_of(name, places)) is not None
+        for name, place in uses
+        if place is not None
     ]
-    known = [place_of(name, places) is not None for name, _, _ in step.uses]
     return {
         "tactic": step.text,
-        "annotated_tactic": [_without(step.annotated, known), used],
+        "annotated_tactic": [_without(step.annotated, [place is not None for _, place in uses]), used],
         "state_before": step.state_before,
         "state_after": step.state_after,
     }
@@ -107,10 +101,8 @@ def _tactic(step: StepRecord, places: Mapping[str, Place]) -> dict[str, Any]:
 def _without(annotated: str, known: Sequence[bool]) -> str:
     """The text without the marks of premises that are not known."""
     first, *parts = annotated.split("<a>")
-    out = [first]
-    for part, keep in zip(parts, known, strict=True):
-        out.append(f"<a>{part}" if keep else part.replace("</a>", "", 1))
-    return "".join(out)
+    marked = (f"<a>{p}" if keep else p.replace("</a>", "", 1) for p, keep in zip(parts, known, strict=True))
+    return "".join([first, *marked])
 
 
 def _library(
@@ -119,8 +111,9 @@ def _library(
     """(corpus rows of library modules, each after its imports; the places of their declarations). Writes the listings."""
     rows: list[dict[str, Any]] = []
     places: dict[str, Place] = {}
-    known = [m for m in sorted(modules) if m in index.modules]
-    for module in _after_imports(known, lambda m: [i for i in index.modules[m].imports if i in index.modules]):
+    chosen = [m for m in sorted(modules) if m in index.modules]
+    known = {m: [i for i in index.modules[m].imports if i in index.modules] for m in chosen}
+    for module in TopologicalSorter(known).static_order():
         info = index.modules[module]
         path = _path(module)
         listing: list[str] = []
@@ -132,25 +125,11 @@ def _library(
             end = (len(listing), len(code[-1]) + 1)
             places[p.name] = (path, start, end)
             premises.append({"full_name": p.name, "code": "\n".join(code), "start": start, "end": end, "kind": p.kind})
-        imports = [_path(m) for m in info.imports if m in index.modules]
-        rows.append({"path": path, "imports": imports, "premises": premises})
+        rows.append({"path": path, "imports": [_path(m) for m in known[module]], "premises": premises})
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, "".join(f"{line}\n" for line in listing).encode())
     return rows, places
-
-
-def _after_imports(modules: Iterable[str], imports: Callable[[str], Sequence[str]]) -> list[str]:
-    """Modules and all that they import, each after its imports."""
-    done: dict[str, None] = {}
-    stack = [(m, False) for m in reversed(list(modules))]
-    while stack:
-        m, ready = stack.pop()
-        if ready:
-            done[m] = None
-        elif m not in done:
-            stack += [(m, True), *((i, False) for i in imports(m))]
-    return list(done)
 
 
 def _own(records: Sequence[FileRecord], library: Iterable[str]) -> list[dict[str, Any]]:
@@ -158,9 +137,10 @@ def _own(records: Sequence[FileRecord], library: Iterable[str]) -> list[dict[str
     by_module = {r.module: r for r in records}
     shipped = set(library)
     rows: list[dict[str, Any]] = []
-    for module in _after_imports(by_module, lambda m: [i for i in by_module[m].imports if i in by_module][::-1]):
+    own = {r.module: [m for m in r.imports if m in by_module] for r in records}
+    for module in TopologicalSorter(own).static_order():
         record = by_module[module]
-        imports = [by_module[m].file for m in record.imports if m in by_module]
+        imports = [by_module[m].file for m in own[module]]
         imports += [_path(m) for m in record.imports if m in shipped]
         premises = [
             {"full_name": d.full_name, "code": d.code, "start": d.start, "end": d.end, "kind": d.kind}

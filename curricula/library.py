@@ -122,12 +122,13 @@ def library_set(
     modules: Sequence[str] = DEMONSTRATION_MODULES,
     per_module: int | None = None,
     limit: int | None = None,
-    keep: Callable[[str], bool] = lambda name: True,
+    keep: Callable[[str], bool] | None = None,
 ) -> list[Theorem]:
     """Theorems of a split (None: all) whose names `keep` accepts, at most `per_module` of each module, in a fixed shuffled order."""
     chosen: list[Theorem] = []
     for module in modules:
-        mine = [t for t in module_theorems(index, module) if split in (None, split_of(t.name)) and keep(t.name)]
+        mine = [t for t in module_theorems(index, module) if split in (None, split_of(t.name))]
+        mine = [t for t in mine if keep is None or keep(t.name)]
         mine.sort(key=lambda t: _order(t.name))
         chosen.extend(mine[:per_module])
     chosen.sort(key=lambda t: _order(t.name))

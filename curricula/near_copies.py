@@ -66,7 +66,7 @@ def near_copies(
 
     having: dict[str, list[Shingles]] = defaultdict(list)
     for one in known:
-        for part in rarest(one) if one else ():
+        for part in rarest(one):
             having[part].append(one)
     found: dict[str, str] = {}
     for name, text in candidates.items():
@@ -74,7 +74,7 @@ def near_copies(
         if mine in known and mine:
             found[name] = known[mine]
             continue
-        near = {other for part in (rarest(mine) if mine else ()) for other in having.get(part, ())}
+        near = {other for part in rarest(mine) for other in having.get(part, ())}
         alike = [(len(mine & other) / len(mine | other), known[other]) for other in near]
         best = max(alike, default=(0.0, ""))
         if best[0] >= ALIKE:

@@ -154,9 +154,7 @@ def open_splits(chosen: TheoremSet) -> list[tuple[Theorem, Split]]:
 
 
 def _library(index: LibraryIndex, chosen: TheoremSet) -> list[Theorem]:
-    if not chosen.new_to:
-        return library_set(index, chosen.split, chosen.modules, chosen.per_module, chosen.limit)
-    keep = mentions_new_constants(index, _library(index, load_set(chosen.new_to)))
+    keep = mentions_new_constants(index, _library(index, load_set(chosen.new_to))) if chosen.new_to else None
     return library_set(index, chosen.split, chosen.modules, chosen.per_module, chosen.limit, keep)
 
 

@@ -111,15 +111,15 @@ class Maker:
         """(statement, kind, index of the variant that it was made from or None) of each variant. Raises LeanError and ValueError."""
         bench = Bench(self.executor, Place("variants", theorem.context, theorem.imports, theorem.before))
         try:
-            text = bench.place.text(f"theorem {theorem.name} {theorem.statement} := by\n  sorry")
+            text = bench.place.file(f"theorem {theorem.name} {theorem.statement} := by\n  sorry").text
             signature, _ = await bench.signature(text)
             if not signature.known or not signature.known[-1].open:
                 raise ValueError(f"the statement has more than {MAX_STATEMENT} parts")
             growth = _Growth(bench, signature, random.Random(f"variants {self.seed} {theorem.name}"))
             goals = await generalisations(bench, signature, goals_met([searched]))
-            growth.propose(None, "met by a search", [s for _, s in goals])
+            growth.propose("met by a search", [s for _, s in goals])
             terms = Terms(signature, self.seed)
-            growth.propose(None, "small terms", await equations(bench, terms, growth.usable, TERM_CALLS))
+            growth.propose("small terms", await equations(bench, terms, growth.usable, TERM_CALLS))
             with suppress(LeanError, LeanDied):  # keeps the variants made before the error
                 await growth.grow(self.most, self.until)
             return growth.made
@@ -147,9 +147,9 @@ class _Growth:
     def _add(self, variant: int | None, statement: Statement) -> None:
         self._waiting.append((variant, dict(relatives(self.signature, statement, self.usable))))
 
-    def propose(self, variant: int | None, kind: str, statements: list[Statement]) -> None:
-        """Add proposals made from a variant."""
-        self._waiting.append((variant, {kind: statements}))
+    def propose(self, kind: str, statements: list[Statement]) -> None:
+        """Add proposals made from the target."""
+        self._waiting.append((None, {kind: statements}))
 
     async def grow(self, most: int, until: float) -> None:
         """Examine proposals until there are `most` variants, MOST_LOOKED_AT * `most` were examined, none is left, or the time is over."""

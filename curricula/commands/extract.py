@@ -76,13 +76,8 @@ def extract(
     if not records and not stopped:
         raise UserError(f"{target}: no file could be extracted: {plain(next(iter(skipped.values())))}")
     _write(out, records, benchmark, url or target, commit or _digest(records))
-    document = {
-        "target": target,
-        "out": str(out),
-        "lean": runtime.name,
-        **_figures(records, replay),
-        "skipped": skipped,
-    }
+    document = {"target": target, "out": str(out), "lean": runtime.name, **_figures(records, replay)}
+    document["skipped"] = skipped
     if json:
         answer(document)
     else:
@@ -121,15 +116,8 @@ def _write(out: Path, records: Sequence[Any], benchmark: bool, url: str, commit:
                 for s in d.steps
             ]
             row = {"file": r.file, "module": r.module, "full_name": d.full_name, "kind": d.kind}
-            row |= {
-                "start": d.start,
-                "end": d.end,
-                "statement": d.statement,
-                "proof": d.proof,
-                "sorry": d.sorry,
-                "steps": steps,
-            }
-            lines.append(json_module.dumps(row, ensure_ascii=False))
+            row |= {"start": d.start, "end": d.end, "statement": d.statement, "proof": d.proof, "sorry": d.sorry}
+            lines.append(json_module.dumps(row | {"steps": steps}, ensure_ascii=False))
     write_whole(out / "theorems.jsonl", "".join(f"{line}\n" for line in lines).encode())
     if benchmark:
         from prover.premises.index import library_index

@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
-from curricula.conjectures.expressions import (
-    Const,
-    Constant,
-    Expr,
-    NotExpressible,
-    constants_of,
-    name_source,
-    spine,
-    text_of,
-)
-from curricula.conjectures.signature import Signature, known_from, level_free
+from curricula.conjectures.expressions import Const, Constant, Expr, NotExpressible, constants_of, plain_name
+from curricula.conjectures.signature import Signature, known_from
 from curricula.conjectures.statements import Statement, opened
 from prover.lean.brackets import cut, outside
 from prover.lean.declared import NameParts, Report, declared
@@ -36,6 +27,8 @@ from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, joined
 from prover.solve.negation import split_statement
+
+T = TypeVar("T")
 
 MAX_STATEMENT = 400
 """Maximum number of nodes of a statement that is changed or compared."""
@@ -57,9 +50,10 @@ class Place:
     holes: int = 0
     """Number of proofs in the context that are `sorry`."""
 
-    def text(self, more: str) -> LeanText:
+    def file(self, more: str) -> SourceFile:
         """The context and more commands as a file without a header."""
-        return replace(parse(f"{self.context}\n\n{more}\n".encode(), self.path), imports=self.imports)
+        text = parse(f"{self.context}\n\n{more}\n".encode(), self.path)
+        return SourceFile(replace(text, imports=self.imports), self.imports, self.before)
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class Bench:
     executor: LocalExecutor
     place: Place
     calls: Counter[str] = field(default_factory=Counter)
-    _state: tuple[str, ProofState, Callable[[], None]] | None = None
+    _state: tuple[ProofState, Callable[[], None]] | None = None
 
     @property
     def spent(self) -> int:
@@ -114,46 +108,40 @@ class Bench:
             raise LeanError(str(report.errors[0]))
         constants = _constants(report)
         names = [d.name for d in declared(report) if not d.example]
-        signature = Signature(level_free(known_from(constants, names, MAX_STATEMENT)), constants)
+        signature = Signature(known_from(constants, names, MAX_STATEMENT), constants)
         signature.library = await self._library_types(signature.foreign)
         signature.equations = await self._equations(signature.functions)
         return signature, [constants[d.name] for d in declared(report) if d.example and d.name in constants]
 
     async def _library_types(self, constants: Sequence[Const]) -> dict[Const, Expr]:
         """The types of library constants. Reads them from the statement `@c = @c`, whose first argument is the type of `c`."""
-        lines: list[tuple[Const, str]] = []
-        for constant in constants:
-            term = text_of(constant)
-            if term and not any(level[0] == "p" for level in constant.levels):
-                lines.append((constant, f"theorem turnstile_type_{len(lines)} : {term} = {term} := rfl"))
-        if not lines:
-            return {}
-        found = _constants(await self.report("\n".join(line for _, line in lines)))
-        types: dict[Const, Expr] = {}
-        for i, (constant, _) in enumerate(lines):
-            if (theorem := found.get((f"turnstile_type_{i}",))) is not None:
-                _, arguments = spine(theorem.type)
-                if arguments:
-                    types[constant] = arguments[0]
-        return types
+        ground = [c for c in constants if not any(level[0] == "p" for level in c.levels)]
+        terms = {c: text for c in ground if (text := c.text())}
+        types = await self._theorems([f"{t} = {t} := rfl" for t in terms.values()], "")
+        return {c: type_.spine()[1][0] for c, type_ in zip(terms, types, strict=True) if type_ is not None}
 
     async def _equations(self, functions: Sequence[NameParts]) -> dict[NameParts, list[Statement]]:
         """The equations by which Lean computes functions: `f.eq_1`, `f.eq_2`, …"""
-        lines: list[tuple[NameParts, str]] = []
+        names: list[tuple[NameParts, str]] = []
         for function in functions:
             with suppress(NotExpressible):
-                for number in range(1, MOST_EQUATIONS + 1):
-                    name = name_source((*function, f"eq_{number}"))
-                    lines.append((function, f"theorem turnstile_equation_{len(lines)} : type_of% @{name} := @{name}"))
-        if not lines:
-            return {}
-        report = await self.report("\n".join(line for _, line in lines), self.place.context)
-        constants = {name[-1]: c for name, c in _constants(report).items()}  # a namespace may be open
+                names += [(function, plain_name((*function, f"eq_{i}"))) for i in range(1, MOST_EQUATIONS + 1)]
+        types = await self._theorems(
+            [f"type_of% @_root_.{name} := @_root_.{name}" for _, name in names], self.place.context
+        )
         found: dict[NameParts, list[Statement]] = {}
-        for i, (function, _) in enumerate(lines):
-            if (theorem := constants.get(f"turnstile_equation_{i}")) is not None:
-                found.setdefault(function, []).append(opened(theorem.type))
+        for (function, _), type_ in zip(names, types, strict=True):
+            if type_ is not None:
+                found.setdefault(function, []).append(opened(type_))
         return found
+
+    async def _theorems(self, claims: Sequence[str], context: str) -> list[Expr | None]:
+        """The type of a theorem for each statement with its proof; None if Lean rejects it."""
+        if not claims:
+            return []
+        report = await self.report("\n".join(f"theorem turnstile_{i} : {c}" for i, c in enumerate(claims)), context)
+        found = {name[-1]: c.type for name, c in _constants(report).items()}  # a namespace may be open
+        return [found.get(f"turnstile_{i}") for i in range(len(claims))]
 
     async def written(self, statements: Sequence[Statement]) -> list[str | None]:
         """Each statement as a person would write it after a theorem's name; None for a statement that Lean rejects, or whose text has
@@ -161,36 +149,30 @@ class Bench:
         texts = await self.printed(statements)
         found: list[str | None] = [None] * len(statements)
         for shorten in (True, False):
-            left = [i for i, text in enumerate(texts) if text and found[i] is None and (shorten or "(" in text)]
-            tries = [statement_of(texts[i], shorten=shorten) for i in left]
+            left = {i: t for i, t in enumerate(texts) if t and found[i] is None and (shorten or "(" in t)}
+            tries = [statement_of(text, shorten=shorten) for text in left.values()]
             for i, text, type_ in zip(left, tries, await self.types_of(tries), strict=True):
                 if type_ == statements[i].expr:
                     found[i] = text
         return found
 
-    async def printed(self, statements: Sequence[Statement]) -> list[str]:
+    async def printed(self, statements: Sequence[Statement]) -> list[str | None]:
         """The type of each statement as Lean prints it; empty or None for statements that Lean rejects."""
-        texts = [text_of(statement.expr) for statement in statements]
-        sources = [text and f": {text}" for text in texts]
+        sources = [text and f": {text}" for text in (statement.expr.text() for statement in statements)]
 
-        def text(report: Report, name: NameParts) -> str:
-            return next((" ".join(c.type_of(name).split()) for c in report.commands if name in c.written), "")
+        def types(report: Report) -> dict[NameParts, str]:
+            return {n: " ".join(c.type_of(n).split()) for c in report.commands for n in c.written}
 
-        return await self._elaborated(sources, text)
+        return await self._elaborated(sources, types)
 
     async def types_of(self, statements: Sequence[str]) -> list[Expr | None]:
         """The type of each statement, written as after a theorem's name; None for statements that Lean rejects."""
-        constants: dict[int, dict[NameParts, Constant]] = {}
+        return await self._elaborated(statements, lambda report: {n: c.type for n, c in _constants(report).items()})
 
-        def type_(report: Report, name: NameParts) -> Expr | None:
-            if id(report) not in constants:
-                constants[id(report)] = _constants(report)
-            return found.type if (found := constants[id(report)].get(name)) is not None else None
-
-        return await self._elaborated(statements, type_)
-
-    async def _elaborated(self, statements: Sequence[str], read: Callable[[Report, NameParts], Any]) -> list[Any]:
-        """Declares each statement that is not empty, and reads the result; None for those with errors."""
+    async def _elaborated(
+        self, statements: Sequence[str], types: Callable[[Report], Mapping[NameParts, T]]
+    ) -> list[T | None]:
+        """Declares each statement that is not empty. Returns their types; None for those with errors."""
         lines = [f"theorem conjecture_{i} {s} := sorry" for i, s in enumerate(statements) if s]
         self.calls["typed"] += len(lines)
         if not lines:
@@ -200,37 +182,34 @@ class Bench:
         except LeanDied:
             return [None] * len(statements)
         names = {n[-1]: n for c in report.commands if not c.errors and not c.stopped for n in c.new if n}
-        return [
-            read(report, names[f"conjecture_{i}"]) if s and f"conjecture_{i}" in names else None
-            for i, s in enumerate(statements)
-        ]
+        found = types(report)
+        return [found.get(names.get(f"conjecture_{i}", ())) for i in range(len(statements))]
 
     # -- tactics -----------------------------------------------------------------------------------------------------
 
     async def step(self, purpose: str, tactic: str) -> StepResult:
         """Run a tactic on the goal `True` at the place. One Lean call. The resulting states are freed, but their keys remain valid."""
-        if self._state is None or self._state[0] != self.place.context:
-            self.close()
-            file = self.place.text("example : True := by sorry")
-            place = self.place
-            states, release = await self.executor.pool.open_sorry(file, place.imports, place.before, place.holes)
-            self._state = (self.place.context, states[0], release)
-        self.calls[purpose] += 1
-        (result,) = await self.executor.pool.step(self._state[1], (tactic,))
-        await self.executor.pool.free(result.states)
-        return result
+        if self._state is None:
+            self._state = await self._opened(self.place.file("example : True := by sorry"), self.place.holes)
+        return await self._stepped(purpose, self._state[0], tactic)
 
     async def solves(self, purpose: str, file: SourceFile, number: int, tactic: str) -> bool:
         """Whether a tactic closes a `sorry` of a file. Raises LeanError."""
-        pool = self.executor.pool
-        states, release = await pool.open_sorry(file.text, file.imports, file.before, number)
+        state, release = await self._opened(file, number)
         try:
-            self.calls[purpose] += 1
-            (result,) = await pool.step(states[0], (tactic,))
-            await pool.free(result.states)
-            return result.solved
+            return (await self._stepped(purpose, state, tactic)).solved
         finally:
             release()
+
+    async def _opened(self, file: SourceFile, number: int) -> tuple[ProofState, Callable[[], None]]:
+        states, release = await self.executor.pool.open_sorry(file.text, file.imports, file.before, number)
+        return states[0], release
+
+    async def _stepped(self, purpose: str, state: ProofState, tactic: str) -> StepResult:
+        self.calls[purpose] += 1
+        (result,) = await self.executor.pool.step(state, (tactic,))
+        await self.executor.pool.free(result.states)
+        return result
 
     async def declared(self, name: str, statement: str, script: str) -> Declared | None:
         """A theorem with its proof, if Lean accepts it. One Lean call."""
@@ -257,7 +236,7 @@ class Bench:
 
     def close(self) -> None:
         if self._state is not None:
-            self._state[2]()
+            self._state[1]()
             self._state = None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 
 from curricula.conjectures.bench import Bench, statement_of
-from curricula.conjectures.expressions import NotExpressible, name_source
+from curricula.conjectures.expressions import NotExpressible, plain_name
 from curricula.conjectures.filters import Novelty, at_once, false
 from curricula.conjectures.goals import generalisations
 from curricula.conjectures.induction import Related
@@ -51,8 +53,6 @@ class Limits:
     total: int
     each: int = 32
     """Lean calls of one search for a proof."""
-    terms: float = 0.25
-    """Share of the total for the values of small terms."""
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Discovery:
     lemmas: list[Lemma] = field(default_factory=list)
     statements: dict[str, Statement] = field(default_factory=dict)
     """Statements of the lemmas by name."""
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     """Number of conjectures by result."""
 
     def __post_init__(self) -> None:
@@ -103,42 +103,33 @@ class Discovery:
         self._directed = path_order(self.signature, variables=False)
         self.related = Related(self.signature)
         for k in known:
-            if not k.open and (name := _name(k.name)):
-                self.related.add(name, k.statement)
+            if not k.open:
+                with suppress(NotExpressible):
+                    self.related.add(plain_name(k.name), k.statement)
         self.pending: list[Conjecture] = []
         self.seen: set[str] = set()
 
     @property
-    def spent(self) -> int:
-        return self.bench.spent
-
-    @property
     def done(self) -> bool:
-        return self.spent >= self.limits.total
+        return self.bench.spent >= self.limits.total
 
-    async def start_with(self, lemma: Lemma) -> bool:
-        """Add a lemma of an earlier library, if the audit accepts it here."""
+    async def start_with(self, lemma: Lemma) -> None:
+        """Add a lemma of an earlier library, if its name is free and the audit accepts it here."""
         place = self.bench.place
         (type_,) = await self.bench.types_of([lemma.statement])
         theorem = replace(lemma.theorem(place.context, place.imports), before=place.before)
-        if (
-            lemma.name in self.taken
-            or type_ is None
-            or (await self.bench.executor.audit(theorem, lemma.script)).verdict != "proved"
-        ):
-            say(
-                f"turnstile: {lemma.name} of the earlier library is left out: its name is taken, or it is not proved here"
-            )
-            return False
-        self._add(lemma, opened(type_))
-        return True
+        new = lemma.name not in self.taken
+        if new and type_ is not None and (await self.bench.executor.audit(theorem, lemma.script)).verdict == "proved":
+            return self._add(lemma, opened(type_))
+        why = "its name is taken, or it is not proved here"
+        say(f"turnstile: {lemma.name} of the earlier library is left out: {why}")
 
     async def run(self) -> list[Lemma]:
         """Find lemmas until the calls are spent or nothing is left to try."""
         known = [k.statement for k in self.signature.known]
         usable = [k.statement for k in self.signature.known if not k.open]
         if not self.mutate_only:
-            most = int(self.limits.total * self.limits.terms)
+            most = self.limits.total // 4  # for the values of small terms
             terms = Terms(self.signature, self.seed)
             self._propose(await generalisations(self.bench, self.signature, self.goals[: self.limits.total // 20]))
             self._propose(("small terms", s) for s in await equations(self.bench, terms, usable, most, self.values))
@@ -214,27 +205,26 @@ class Discovery:
 
     async def _try(self, chunk: Sequence[Conjecture], prove: Attempt) -> None:
         """Try conjectures until one is proved."""
-        place = self.bench.place
         examples = "\n\n".join(f"example {c.statement.source} := by\n  sorry" for c in chunk)
-        file = SourceFile(place.text(examples), place.imports, place.before)
-        for number, conjecture in enumerate(chunk, place.holes):
+        file = self.bench.place.file(examples)
+        for number, conjecture in enumerate(chunk, self.bench.place.holes):
             if self.done:
                 break
-            before = self.spent
+            before = self.bench.spent
             try:
                 lemma = await prove(conjecture, file, number)
             except (LeanError, LeanDied):  # drops this statement only
                 self._drop(conjecture, "error")
                 continue
             finally:
-                conjecture.calls += self.spent - before
+                conjecture.calls += self.bench.spent - before
             if lemma is not None:
                 self._accept(conjecture, replace(lemma, calls=conjecture.calls))
                 break
 
     def _drop(self, conjecture: Conjecture, why: str) -> None:
         self.pending.remove(conjecture)
-        self.counts[why] = self.counts.get(why, 0) + 1
+        self.counts[why] += 1
 
     async def _prove(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
         conjecture.tries += 1
@@ -246,7 +236,7 @@ class Discovery:
         one = "first\n" + "\n".join(f"| ({t}; done)" for t in scripts)
         if scripts and not self.done and await self.bench.solves("inductions", file, number, one):
             return await self._named(conjecture, scripts)
-        self.counts["not proved"] = self.counts.get("not proved", 0) + 1
+        self.counts["not proved"] += 1
         return None
 
     async def _searched(self, conjecture: Conjecture, file: SourceFile, number: int) -> Lemma | None:
@@ -277,8 +267,8 @@ class Discovery:
     def _accept(self, conjecture: Conjecture, lemma: Lemma) -> None:
         self.pending.remove(conjecture)
         self._add(lemma, conjecture.statement)
-        self.counts["proved"] = self.counts.get("proved", 0) + 1
-        say(f"turnstile: {self.spent} calls: {lemma.name} {lemma.statement}")
+        self.counts["proved"] += 1
+        say(f"turnstile: {self.bench.spent} calls: {lemma.name} {lemma.statement}")
 
     def _add(self, lemma: Lemma, statement: Statement) -> None:
         self.lemmas.append(lemma)
@@ -287,10 +277,3 @@ class Discovery:
         self.novelty.add(statement)
         self.related.add(lemma.name, statement)
         self.bench.extend(lemma)
-
-
-def _name(parts: Sequence[str | int]) -> str | None:
-    try:
-        return name_source(tuple(parts)).removeprefix("_root_.")
-    except NotExpressible:
-        return None

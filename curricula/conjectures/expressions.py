@@ -27,15 +27,106 @@ class NotExpressible(ValueError):
     """An expression that has no source text here, e.g. with a private constant or a projection."""
 
 
+class Expr:
+    """An expression. Two are equal if they differ only in names and kinds of binders."""
+
+    __slots__ = ()
+
+    def apply(self, *arguments: Expr) -> Expr:
+        whole = self
+        for argument in arguments:
+            whole = App(whole, argument)
+        return whole
+
+    def spine(self) -> tuple[Expr, tuple[Expr, ...]]:
+        """The head of an application, and its arguments."""
+        head, arguments = self, list[Expr]()
+        while isinstance(head, App):
+            arguments.append(head.argument)
+            head = head.function
+        return head, tuple(reversed(arguments))
+
+    def rebuilt(self, change: Callable[[Expr, int], Expr | None], depth: int = 0) -> Expr:
+        """The expression with each outermost part replaced by `change(part, number of binders around it)` if that is not None."""
+        new = change(self, depth)
+        if new is not None:
+            return new
+        if isinstance(self, App):
+            return App(self.function.rebuilt(change, depth), self.argument.rebuilt(change, depth))
+        if isinstance(self, Binder):
+            type_ = self.type.rebuilt(change, depth)
+            return Binder(self.lam, self.name, self.info, type_, self.body.rebuilt(change, depth + 1))
+        return self
+
+    def replaced(self, old: Expr, new: Expr) -> Expr:
+        """The expression with `new` for every part that equals `old`."""
+        return self.rebuilt(lambda part, _: new if part == old else None)
+
+    def substituted(self, values: Mapping[Free, Expr]) -> Expr:
+        """The expression with values for free variables. Values have no loose bound variables."""
+        return self.rebuilt(lambda part, _: values.get(part) if isinstance(part, Free) else None)
+
+    def subterms(self) -> Iterator[Expr]:
+        """The expression and all its parts, from the outside to the inside."""
+        yield self
+        if isinstance(self, App):
+            yield from self.function.subterms()
+            yield from self.argument.subterms()
+        elif isinstance(self, Binder):
+            yield from self.type.subterms()
+            yield from self.body.subterms()
+
+    def size(self) -> int:
+        """Number of nodes."""
+        return sum(1 for _ in self.subterms())
+
+    def frees(self) -> list[Free]:
+        """The free variables in order of first occurrence, without those in their types."""
+        return list(dict.fromkeys(part for part in self.subterms() if isinstance(part, Free)))
+
+    def mentions(self, wanted: Callable[[Var, int], bool]) -> bool:
+        """Whether a bound variable is `wanted(variable, number of binders around it)`."""
+        found: list[bool] = []
+        self.rebuilt(lambda part, depth: found.append(isinstance(part, Var) and wanted(part, depth)))
+        return any(found)
+
+    def is_loose(self) -> bool:
+        """Whether the expression contains a bound variable whose binder is outside of it."""
+        return self.mentions(lambda variable, depth: variable.index >= depth)
+
+    def with_levels(self, levels: Mapping[str, Level]) -> Expr:
+        """The expression with levels for universe parameters."""
+        if not levels:
+            return self
+
+        def change(part: Expr, _: int) -> Expr | None:
+            if isinstance(part, Const) and part.levels:
+                return Const(part.name, tuple(_level_with(level, levels) for level in part.levels))
+            return Sort(_level_with(part.level, levels)) if isinstance(part, Sort) else None
+
+        return self.rebuilt(change)
+
+    def source(self) -> str:
+        """Explicit Lean source: full names, all arguments and universes. Raises NotExpressible."""
+        return _printed(self, [])
+
+    def text(self) -> str:
+        """Explicit Lean source, or empty for an expression that has none."""
+        try:
+            return self.source()
+        except NotExpressible:
+            return ""
+
+
 @dataclass(frozen=True, slots=True)
-class Var:
+class Var(Expr):
     """A bound variable, by the number of binders between it and its own binder (de Bruijn index)."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
-class Free:
+class Free(Expr):
     """A free variable. Two are equal only if they have the same number."""
 
     number: int
@@ -43,26 +134,31 @@ class Free:
     type: Expr = field(compare=False)
     info: int = field(compare=False, default=DEFAULT)
 
+    def binder(self) -> str:
+        """Its binder as Lean source. Raises NotExpressible."""
+        opens, closes = _BRACKETS[self.info]
+        return f"{opens}{self.name} : {self.type.source()}{closes}"
+
 
 @dataclass(frozen=True, slots=True)
-class Sort:
+class Sort(Expr):
     level: Level
 
 
 @dataclass(frozen=True, slots=True)
-class Const:
+class Const(Expr):
     name: NameParts
     levels: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class App:
+class App(Expr):
     function: Expr
     argument: Expr
 
 
 @dataclass(frozen=True, slots=True)
-class Binder:
+class Binder(Expr):
     """`fun` or `∀`."""
 
     lam: bool
@@ -71,22 +167,38 @@ class Binder:
     type: Expr
     body: Expr
 
+    def takes_no_data(self) -> bool:
+        """Whether the argument is an instance or a type."""
+        return self.info == INSTANCE or isinstance(self.type, Sort)
+
+    def at(self, value: Expr) -> Expr:
+        """The body with a value for the variable. `value` has no loose bound variables."""
+
+        def change(part: Expr, depth: int) -> Expr | None:
+            if isinstance(part, Var):
+                return value if part.index == depth else Var(part.index - (part.index > depth))
+            return None
+
+        return self.body.rebuilt(change)
+
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Number(Expr):
     """A literal of type Nat."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(Expr):
     """Something that is only compared: a string, a projection or a `let`."""
 
     parts: tuple[object, ...]
 
 
-Expr = Var | Free | Sort | Const | App | Binder | Number | Opaque
+LEVEL_0: Level = ("z",)
+PROP, TYPE = Sort(LEVEL_0), Sort(("s", LEVEL_0))
+NAT, TRUE, FALSE = Const(("Nat",)), Const(("True",)), Const(("False",))
 
 
 def free(name: str, type_: Expr, info: int = DEFAULT) -> Free:
@@ -94,101 +206,12 @@ def free(name: str, type_: Expr, info: int = DEFAULT) -> Free:
     return Free(next(_numbers), name, type_, info)
 
 
-def apply(function: Expr, *arguments: Expr) -> Expr:
-    for argument in arguments:
-        function = App(function, argument)
-    return function
-
-
-def spine(expr: Expr) -> tuple[Expr, tuple[Expr, ...]]:
-    """The head of an application, and its arguments."""
-    arguments: list[Expr] = []
-    while isinstance(expr, App):
-        arguments.append(expr.argument)
-        expr = expr.function
-    return expr, tuple(reversed(arguments))
-
-
-def rebuilt(expr: Expr, change: Callable[[Expr, int], Expr | None], depth: int = 0) -> Expr:
-    """The expression with each outermost part replaced by `change(part, number of binders around it)` if that is not None."""
-    new = change(expr, depth)
-    if new is not None:
-        return new
-    if isinstance(expr, App):
-        return App(rebuilt(expr.function, change, depth), rebuilt(expr.argument, change, depth))
-    if isinstance(expr, Binder):
-        type_ = rebuilt(expr.type, change, depth)
-        return Binder(expr.lam, expr.name, expr.info, type_, rebuilt(expr.body, change, depth + 1))
-    return expr
-
-
-def instantiate(body: Expr, value: Expr) -> Expr:
-    """The body of a binder with a value for its variable. `value` has no loose bound variables."""
-
-    def change(part: Expr, depth: int) -> Expr | None:
-        if isinstance(part, Var):
-            return value if part.index == depth else Var(part.index - (part.index > depth))
-        return None
-
-    return rebuilt(body, change)
-
-
-def substituted(expr: Expr, values: Mapping[Free, Expr]) -> Expr:
-    """The expression with values for free variables. Values have no loose bound variables."""
-    return rebuilt(expr, lambda part, _: values.get(part) if isinstance(part, Free) else None)
-
-
-def bound(expr: Expr, variable: Free) -> Expr:
-    """The expression as the body of a binder for the variable."""
-    return rebuilt(expr, lambda part, depth: Var(depth) if part == variable else None)
-
-
 def closed(variables: Sequence[Free], body: Expr, lam: bool = False) -> Expr:
     """`∀ variables, body`, or `fun variables => body`."""
-    for variable in reversed(variables):
-        body = Binder(lam, variable.name, variable.info, variable.type, bound(body, variable))
+    for v in reversed(variables):
+        bound = body.rebuilt(lambda part, depth, v=v: Var(depth) if part == v else None)
+        body = Binder(lam, v.name, v.info, v.type, bound)
     return body
-
-
-def parts_of(expr: Expr) -> Iterator[Expr]:
-    """The expression and all its parts, from the outside to the inside."""
-    yield expr
-    if isinstance(expr, App):
-        yield from parts_of(expr.function)
-        yield from parts_of(expr.argument)
-    elif isinstance(expr, Binder):
-        yield from parts_of(expr.type)
-        yield from parts_of(expr.body)
-
-
-def size_of(expr: Expr) -> int:
-    """Nodes of an expression."""
-    return sum(1 for _ in parts_of(expr))
-
-
-def mentions(expr: Expr, wanted: Callable[[Var, int], bool]) -> bool:
-    """Whether a bound variable is `wanted(variable, number of binders around it)`."""
-    found: list[bool] = []
-    rebuilt(expr, lambda part, depth: found.append(isinstance(part, Var) and wanted(part, depth)))
-    return any(found)
-
-
-def frees_of(expr: Expr) -> list[Free]:
-    """The free variables in order of first occurrence, without those in their types."""
-    return list(dict.fromkeys(part for part in parts_of(expr) if isinstance(part, Free)))
-
-
-def with_levels(expr: Expr, levels: Mapping[str, Level]) -> Expr:
-    """The expression with levels for universe parameters."""
-    if not levels:
-        return expr
-
-    def change(part: Expr, _: int) -> Expr | None:
-        if isinstance(part, Const) and part.levels:
-            return Const(part.name, tuple(_level_with(level, levels) for level in part.levels))
-        return Sort(_level_with(part.level, levels)) if isinstance(part, Sort) else None
-
-    return rebuilt(expr, change)
 
 
 def _level_with(level: Level, levels: Mapping[str, Level]) -> Level:
@@ -200,60 +223,38 @@ def _level_with(level: Level, levels: Mapping[str, Level]) -> Level:
 # -- source text -------------------------------------------------------------------------------------------------------
 
 
-def source_of(expr: Expr) -> str:
-    """Explicit Lean source: full names, all arguments and universes. Raises NotExpressible."""
-    return _Printer().term(expr, [])
-
-
-def text_of(expr: Expr) -> str:
-    """Explicit Lean source (source_of), or empty for an expression that has none."""
-    try:
-        return source_of(expr)
-    except NotExpressible:
-        return ""
-
-
-def binder_source(variable: Free) -> str:
-    opens, closes = _BRACKETS[variable.info]
-    return f"{opens}{variable.name} : {source_of(variable.type)}{closes}"
-
-
-def name_source(name: NameParts) -> str:
-    """A full name as source. Raises NotExpressible."""
-    if (
-        not name
-        or name[0] == "_private"
-        or not all(isinstance(p, str) and p and not set("«»\n\r") & set(p) for p in name)
-    ):
+def plain_name(name: NameParts) -> str:
+    """A name as source. Raises NotExpressible."""
+    words = all(isinstance(p, str) and p and not set("«»\n\r") & set(p) for p in name)
+    if not name or name[0] == "_private" or not words:
         raise NotExpressible(f"the name {name} cannot be written")
-    return ".".join(["_root_", *(str(p) if _PLAIN.fullmatch(str(p)) else f"«{p}»" for p in name)])
+    return ".".join(str(p) if _PLAIN.fullmatch(str(p)) else f"«{p}»" for p in name)
 
 
-class _Printer:
-    def term(self, expr: Expr, names: list[str]) -> str:
-        match expr:
-            case Var(index):
-                return names[-1 - index]
-            case Free(name=name):
-                return name
-            case Sort(level):
-                return f"(Sort {_level_source(level)})"
-            case Const(name, levels):
-                universes = f".{{{', '.join(map(_level_source, levels))}}}" if levels else ""
-                return f"@{name_source(name)}{universes}"
-            case App():
-                head, arguments = spine(expr)
-                return f"({' '.join([self.term(head, names), *(self.term(a, names) for a in arguments)])})"
-            case Binder(lam, name, info, type_, body):
-                own = fresh_name(name, names)
-                opens, closes = _BRACKETS[DEFAULT if lam else info]
-                binder = f"{opens}{own} : {self.term(type_, names)}{closes}"
-                rest = self.term(body, [*names, own])
-                return f"(fun {binder} => {rest})" if lam else f"(∀ {binder}, {rest})"
-            case Number(value):
-                return f"(nat_lit {value})"
-            case Opaque():
-                raise NotExpressible("a projection, a `let` or a string")
+def _printed(expr: Expr, names: list[str]) -> str:
+    """`names`: of the binders around the expression."""
+    match expr:
+        case Var(index):
+            return names[-1 - index]
+        case Free(name=name):
+            return name
+        case Sort(level):
+            return f"(Sort {_level_source(level)})"
+        case Const(name, levels):
+            universes = f".{{{', '.join(map(_level_source, levels))}}}" if levels else ""
+            return f"@_root_.{plain_name(name)}{universes}"
+        case App():
+            head, arguments = expr.spine()
+            return f"({' '.join(_printed(e, names) for e in (head, *arguments))})"
+        case Binder(lam, name, info, type_, body):
+            own = fresh_name(name, names)
+            opens, closes = _BRACKETS[DEFAULT if lam else info]
+            binder = f"{opens}{own} : {_printed(type_, names)}{closes}"
+            rest = _printed(body, [*names, own])
+            return f"(fun {binder} => {rest})" if lam else f"(∀ {binder}, {rest})"
+        case Number(value):
+            return f"(nat_lit {value})"
+    raise NotExpressible("a projection, a `let` or a string")
 
 
 def fresh_name(name: str, taken: Sequence[str]) -> str:
@@ -295,12 +296,15 @@ class Constant:
     """Whether its value contains `sorry`."""
 
     def type_at(self, levels: Sequence[Level]) -> Expr:
-        return with_levels(self.type, dict(zip(self.universes, levels, strict=False)))
+        return self.type.with_levels(dict(zip(self.universes, levels, strict=False)))
 
 
-class _Measure(NamedTuple):
+class _Node(NamedTuple):
+    """An expression of an export, measured as a tree."""
+
+    expr: Expr
     size: int
-    """Number of nodes of the tree; a shared part counts each time that it occurs."""
+    """Number of nodes; a shared part counts each time that it occurs."""
     depth: int
     sorry: bool
 
@@ -313,13 +317,6 @@ _CHILDREN = {"a": (1, 2), "L": (3, 4), "P": (3, 4), "Z": (2, 3, 4), "j": (3,)}
 """Kind of an expression -> where its entry has the numbers of other expressions."""
 
 
-def _measure(parts: Sequence[Any], names: list[NameParts], measures: list[_Measure]) -> _Measure:
-    inner = [measures[parts[at]] for at in _CHILDREN.get(parts[0], ())]
-    sorry = (parts[0] == "c" and names[parts[1]] == ("sorryAx",)) or any(m.sorry for m in inner)
-    size = 1 + sum(m.size for m in inner)
-    return _Measure(min(size, MAX_SIZE + 1), 1 + max((m.depth for m in inner), default=0), sorry)
-
-
 def constants_of(entries: Sequence[Sequence[Any]]) -> dict[NameParts, Constant]:
     """The constants of an export (Turnstile/Export.lean), in its order.
 
@@ -327,17 +324,16 @@ def constants_of(entries: Sequence[Sequence[Any]]) -> dict[NameParts, Constant]:
     """
     names: list[NameParts] = []
     levels: list[Level] = []
-    exprs: list[Expr] = []
-    measures: list[_Measure] = []
+    nodes: list[_Node] = []
     found: dict[NameParts, Constant] = {}
 
     def part(index: int) -> Expr:
-        return exprs[index] if measures[index].small else Opaque(("too large", index))
+        return nodes[index].expr if nodes[index].small else Opaque(("too large", index))
 
     def constant(kind: str, fields: Sequence[Any], value: int | None = None) -> None:
         name, universes, type_ = fields[:3]
         known = tuple(".".join(map(str, names[u])) for u in universes)
-        inside = (None, False) if value is None else (part(value), measures[value].sorry)
+        inside = (None, False) if value is None else (part(value), nodes[value].sorry)
         found[names[name]] = Constant(names[name], kind, known, part(type_), *inside)
 
     try:
@@ -348,8 +344,7 @@ def constants_of(entries: Sequence[Sequence[Any]]) -> dict[NameParts, Constant]:
                 case ["l", *parts]:
                     levels.append(_level_of(parts, names, levels))
                 case ["e", *parts]:
-                    exprs.append(_expr_of(parts, names, levels, exprs))
-                    measures.append(_measure(parts, names, measures))
+                    nodes.append(_node(parts, names, levels, nodes))
                 case ["d", "inductive" | "unsafeInductive" as kind, _, _, types]:
                     for name, universes, type_, constructors in types:
                         constant(kind, (name, universes, type_))
@@ -373,7 +368,15 @@ def _level_of(parts: Sequence[Any], names: list[NameParts], levels: list[Level])
     raise ValueError(f"not a level: {parts}")
 
 
-def _expr_of(parts: Sequence[Any], names: list[NameParts], levels: list[Level], exprs: list[Expr]) -> Expr:
+def _node(parts: Sequence[Any], names: list[NameParts], levels: list[Level], nodes: list[_Node]) -> _Node:
+    inner = [nodes[parts[at]] for at in _CHILDREN.get(parts[0], ())]
+    expr = _expr_of(parts, names, levels, [node.expr for node in inner])
+    size, depth = 1 + sum(node.size for node in inner), 1 + max((node.depth for node in inner), default=0)
+    sorry = (isinstance(expr, Const) and expr.name == ("sorryAx",)) or any(node.sorry for node in inner)
+    return _Node(expr, min(size, MAX_SIZE + 1), depth, sorry)
+
+
+def _expr_of(parts: Sequence[Any], names: list[NameParts], levels: list[Level], inner: list[Expr]) -> Expr:
     match parts:
         case ["b", index]:
             return Var(index)
@@ -381,10 +384,10 @@ def _expr_of(parts: Sequence[Any], names: list[NameParts], levels: list[Level], 
             return Sort(levels[level])
         case ["c", name, at]:
             return Const(names[name], tuple(levels[i] for i in at))
-        case ["a", function, argument]:
-            return App(exprs[function], exprs[argument])
-        case ["L" | "P" as kind, name, info, type_, body]:
-            return Binder(kind == "L", ".".join(map(str, names[name])), info, exprs[type_], exprs[body])
+        case ["a", _, _]:
+            return App(*inner)
+        case ["L" | "P" as kind, name, info, _, _]:
+            return Binder(kind == "L", ".".join(map(str, names[name])), info, *inner)
         case ["t", digits]:
             return Number(int(digits))
     return Opaque(tuple(str(p) for p in parts))

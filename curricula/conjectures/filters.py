@@ -7,23 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
-from curricula.conjectures.expressions import (
-    Binder,
-    Const,
-    Expr,
-    Free,
-    NotExpressible,
-    closed,
-    free,
-    frees_of,
-    instantiate,
-    source_of,
-    spine,
-    substituted,
-)
-from curricula.conjectures.samples import FALSE, TRUE, Samples
-from curricula.conjectures.signature import PROP
+from curricula.conjectures.expressions import FALSE, PROP, TRUE, Binder, Const, Expr, Free, NotExpressible, closed, free
+from curricula.conjectures.samples import Samples
 from curricula.conjectures.statements import Rules, Statement, instance_of
+from curricula.conjectures.values import conjunction, disjunction, implied, negated
 
 INSTANCES = 8
 """Number of small instances of a statement that one Lean call tries to refute."""
@@ -48,7 +35,7 @@ class Novelty:
     ) -> None:
         """`less`: an order of terms towards which equations rewrite."""
         self.usable: list[Statement] = []
-        self.rules = Rules((), less)
+        self.rules = Rules(less)
         self.forms = {s.form for s in stated}
         for statement in usable:
             self.add(statement)
@@ -110,31 +97,23 @@ class _Truth:
             return proposition == TRUE
         if isinstance(proposition, Binder):
             dummy = free("h", proposition.type)
-            result = instantiate(proposition.body, dummy)
-            return None if proposition.lam or dummy in frees_of(result) else self._implies(proposition.type, result)
-        head, parts = spine(proposition)
+            result = proposition.at(dummy)
+            return None if dummy in result.frees() else implied(self.of(proposition.type), self.of(result))
+        head, parts = proposition.spine()
         if head == Const(("Not",)):
-            return self._implies(parts[0], FALSE)
+            return negated(self.of(parts[0]))
         if head == Const(("Iff",)):
-            return self._all([self._implies(*parts), self._implies(*reversed(parts))])
+            left, right = map(self.of, parts)
+            return None if left is None or right is None else left == right
         cases = self.samples.cases(proposition)
         if cases is None:
             return None
-        holds = [self._all([self.of(field) for field in fields]) for fields in cases]
-        return True if True in holds else None if None in holds else False
-
-    def _implies(self, premise: Expr, result: Expr) -> bool | None:
-        before, after = self.of(premise), self.of(result)
-        return True if before is False or after is True else False if before and after is False else None
-
-    @staticmethod
-    def _all(values: Sequence[bool | None]) -> bool | None:
-        return False if False in values else None if None in values else True
+        return disjunction([conjunction([self.of(field) for field in fields]) for fields in cases])
 
 
 def _refuted(statement: Statement, values: dict[Free, Expr]) -> str:
-    hypotheses = [free(f"h_{i}", substituted(h, values)) for i, h in enumerate(statement.given)]
-    claim = source_of(closed(hypotheses, substituted(statement.conclusion, values)))
+    hypotheses = [free(f"h_{i}", h.substituted(values)) for i, h in enumerate(statement.given)]
+    claim = closed(hypotheses, statement.conclusion.substituted(values)).source()
     fact = "h" + f" (by {_TRUE})" * len(hypotheses)
     return f"(have t : ¬ {claim} := by (intro h; have k := {fact}; {_ABSURD}))"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from curricula.conjectures.expressions import Const, Expr, Free, name_source, parts_of, spine
+from curricula.conjectures.expressions import Const, Expr, Free, plain_name
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement
 from prover.lean.declared import NameParts
@@ -28,7 +28,7 @@ class Related:
 
     def _functions(self, exprs: Iterable[Expr]) -> set[NameParts]:
         own = self.signature.constants
-        found = {p.name for e in exprs for p in parts_of(e) if isinstance(p, Const)}
+        found = {p.name for e in exprs for p in e.subterms() if isinstance(p, Const)}
         return {n for n in found if n not in own or own[n].kind == "def"}
 
     def names(self, statement: Statement) -> list[str]:
@@ -41,7 +41,7 @@ class Related:
                 functions |= new
                 todo += new
         theorems = [name for name, about in self.theorems.items() if about <= functions]
-        computed = [name_source(n).removeprefix("_root_.") for n in self.signature.equations if n in functions]
+        computed = [plain_name(n) for n in self.signature.equations if n in functions]
         return [*computed, *theorems[-MOST_LEMMAS:]]
 
     def inductions(self, statement: Statement) -> list[str]:
@@ -62,8 +62,8 @@ class Related:
     def _recursed(self, statement: Statement) -> list[Free]:
         scores: dict[Free, int] = {}
         for expr in statement.parts:
-            for part in parts_of(expr):
-                head, given = spine(part)
+            for part in expr.subterms():
+                head, given = part.spine()
                 places = self._recursive_places(head.name) if isinstance(head, Const) else set()
                 for place, argument in enumerate(given):
                     if isinstance(argument, Free) and place in places:
@@ -73,4 +73,4 @@ class Related:
     def _recursive_places(self, function: NameParts) -> set[int]:
         """Indices of the arguments on which the function's equations match a pattern."""
         lefts: Sequence[Expr] = [e.sides[0] for e in self.signature.equations.get(function, ()) if e.sides is not None]
-        return {i for left in lefts for i, p in enumerate(spine(left)[1]) if not isinstance(p, Free)}
+        return {i for left in lefts for i, p in enumerate(left.spine()[1]) if not isinstance(p, Free)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from curricula.conjectures.expressions import Binder, Const, Expr, Free, apply, free
-from curricula.conjectures.signature import PROP, Operation, Signature
+from curricula.conjectures.expressions import PROP, Binder, Const, Expr, Free, free
+from curricula.conjectures.signature import Operation, Signature
 from curricula.conjectures.statements import Statement, equation, stated
 
 
@@ -56,15 +56,15 @@ def relations(signature: Signature) -> Iterator[tuple[Const, Expr]]:
 
 def _order_laws(signature: Signature, relation: Const, type_: Expr) -> Iterator[Statement]:
     a, b, c = (free(n, type_) for n in "abc")
-    related = [apply(relation, x, y) for x, y in pairwise((a, b, c))]
-    yield stated(apply(relation, a, a))
-    yield stated(apply(relation, b, a), [related[0]])
-    yield stated(apply(relation, a, c), related)
-    yield stated(equation(type_, a, b), [related[0], apply(relation, b, a)])
+    related = [relation.apply(x, y) for x, y in pairwise((a, b, c))]
+    yield stated(relation.apply(a, a))
+    yield stated(relation.apply(b, a), [related[0]])
+    yield stated(relation.apply(a, c), related)
+    yield stated(equation(type_, a, b), [related[0], relation.apply(b, a)])
     for operation in signature.operations:
         if not operation.arguments and operation.result == type_:
-            yield stated(apply(relation, operation(), a))
-            yield stated(apply(relation, a, operation()))
+            yield stated(relation.apply(operation(), a))
+            yield stated(relation.apply(a, operation()))
 
 
 def _monotone(relation: Const, type_: Expr, operation: Operation) -> Iterator[Statement]:
@@ -76,10 +76,10 @@ def _monotone(relation: Const, type_: Expr, operation: Operation) -> Iterator[St
         data = _variables(operation)
         a, b = data[place], free("x", type_)
         at = operation(*data[:place], b, *data[place + 1 :])
-        yield stated(apply(relation, a, operation(*data)))
-        yield stated(apply(relation, operation(*data), at), [apply(relation, a, b)])
+        yield stated(relation.apply(a, operation(*data)))
+        yield stated(relation.apply(operation(*data), at), [relation.apply(a, b)])
         if len(operation.arguments) == 1:
-            yield stated(apply(relation, b, operation(a)), [apply(relation, b, a)])
+            yield stated(relation.apply(b, operation(a)), [relation.apply(b, a)])
     if operation.arguments == (type_, type_):
         a, b, c, d = (free(n, type_) for n in "abcd")
-        yield stated(apply(relation, operation(a, c), operation(b, d)), [apply(relation, a, b), apply(relation, c, d)])
+        yield stated(relation.apply(operation(a, c), operation(b, d)), [relation.apply(a, b), relation.apply(c, d)])

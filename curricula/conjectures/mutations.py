@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations, product
 
-from curricula.conjectures.expressions import (
-    App,
-    Const,
-    Expr,
-    Free,
-    apply,
-    free,
-    frees_of,
-    parts_of,
-    rebuilt,
-    spine,
-    substituted,
-)
+from curricula.conjectures.expressions import App, Expr, Free, free
 from curricula.conjectures.signature import Operation, Signature
-from curricula.conjectures.statements import Statement, equation, matches, sides_of, stated
+from curricula.conjectures.statements import EQ, Statement, equation, matches, sides_of, stated
 
 MOST_WAYS = 40
 """Maximum number of ways to exchange the operations of one statement."""
@@ -58,24 +46,19 @@ def _data_of(signature: Signature, expr: Expr) -> list[tuple[Expr, Operation]]:
     return list(found.items())[:MOST_PARTS]
 
 
-def replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
-    """The expression with `new` for every part that equals `old`."""
-    return rebuilt(expr, lambda part, _: new if part == old else None)
-
-
 def swapped_arguments(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """The statement with the two arguments of one operation exchanged: `0 + n = n` from `n + 0 = n`."""
     for part, operation in _data_of(signature, statement.conclusion):
         if len(operation.arguments) == 2 and operation.arguments[0] == operation.arguments[1]:
             first, second = operation.data_of(part)
-            yield restated(statement, replaced(statement.conclusion, part, operation(second, first)))
+            yield restated(statement, statement.conclusion.replaced(part, operation(second, first)))
 
 
 def abstracted(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """The statement with a variable in place of a part, such as a constant: `n + m = m + n` from `n + 1 = 1 + n`."""
     for part, operation in _data_of(signature, statement.conclusion):
         variable = free("x" if operation.arguments else "k", operation.result)
-        new = [replaced(e, part, variable) for e in statement.parts]
+        new = [e.replaced(part, variable) for e in statement.parts]
         if new[0] != variable:
             yield restated(statement, new[0], new[1:])
 
@@ -137,9 +120,9 @@ def _exchanged(
         data = [_exchanged(signature, d, operations, variables, types) for d in operation.data_of(expr)]
         return None if any(d is None for d in data) else operations[operation.key](*data)  # type: ignore[arg-type]
     if (sides := sides_of(expr)) is not None:
-        head, given = spine(expr)
+        head, given = expr.spine()
         both = [_exchanged(signature, s, operations, variables, types) for s in sides]
-        if head == Const(("Eq",), (("s", ("z",)),)) and None not in both:
+        if head == EQ and None not in both:
             return equation(types.get(given[0], given[0]), *both)  # type: ignore[arg-type]
     return None
 
@@ -148,16 +131,16 @@ def composed(first: Statement, second: Statement) -> Iterator[Statement]:
     """A side of `first` rewritten by `second`, in a part that is not a variable."""
     if first.sides is None or second.sides is None or first.hypotheses or second.hypotheses:
         return
-    head, given = spine(first.conclusion)
+    head, given = first.conclusion.spine()
     for left, right in permutations(first.sides):
-        for part in list(parts_of(left))[:MOST_PARTS]:
+        for part in list(left.subterms())[:MOST_PARTS]:
             if not isinstance(part, App):
                 continue
             for pattern, result in permutations(second.sides):
                 values: dict[Free, Expr] = {}
                 if isinstance(pattern, Free) or not matches(pattern, part, frozenset(second.variables), values):
                     continue
-                if not set(frees_of(result)) <= set(values):
+                if not set(result.frees()) <= set(values):
                     continue
-                new = replaced(left, part, substituted(result, values))
-                yield stated(apply(head, *given[:-2], new, right), (), first.variables)
+                new = left.replaced(part, result.substituted(values))
+                yield restated(first, head.apply(*given[:-2], new, right))

@@ -5,19 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from curricula.conjectures.expressions import Const, Expr, Free, Number, size_of, spine
+from curricula.conjectures.expressions import Const, Expr, Free, Number
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement, sides_of
 
-_NOTATION = {
-    "hAdd": "add",
-    "hMul": "mul",
-    "hSub": "sub",
-    "hDiv": "div",
-    "hPow": "pow",
-    "hAppend": "append",
-    "hMod": "mod",
-}
+_NOTATION = {f"h{word.title()}": word for word in ("add", "mul", "sub", "div", "pow", "append", "mod")}
 _NUMBERS = {0: "zero", 1: "one", 2: "two"}
 MOST_WORDS = 5
 
@@ -38,7 +30,7 @@ def _main(statement: Statement) -> Expr:
     """The larger side of an equation."""
     if statement.sides is None:
         return statement.conclusion
-    return max(statement.sides, key=size_of)
+    return max(statement.sides, key=Expr.size)
 
 
 def _pattern(signature: Signature, statement: Statement) -> str | None:
@@ -72,7 +64,7 @@ def _pattern(signature: Signature, statement: Statement) -> str | None:
 def _words(signature: Signature, expr: Expr) -> list[str]:
     """The operations of a term from the outside to the inside; arguments that are constants come before the operation if they
     stand on its left."""
-    head, given = spine(expr)
+    head, given = expr.spine()
     if (sides := sides_of(expr)) is not None:
         return [w for side in sides for w in _words(signature, side)]
     if not isinstance(head, Const) or head.name == ("OfNat", "ofNat"):
@@ -81,7 +73,7 @@ def _words(signature: Signature, expr: Expr) -> list[str]:
     operation = signature.operation_of(expr)
     data = operation.data_of(expr) if operation is not None else given
     parts = [_words(signature, d) for d in data]
-    infix = len(parts) == 2 and (head.name[-1] in _NOTATION or signature.is_constructor(spine(data[0])[0]))
+    infix = len(parts) == 2 and (head.name[-1] in _NOTATION or signature.is_constructor(data[0].spine()[0]))
     own = [_word(head)]
     return [*parts[0], *own, *parts[1]] if infix else own + [w for p in parts for w in p]
 

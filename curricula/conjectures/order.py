@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curricula.conjectures.expressions import Const, Expr, Free, spine
+from curricula.conjectures.expressions import Const, Expr, Free
 from curricula.conjectures.signature import Signature
 
 Rank = tuple[int, int, str]
@@ -29,8 +29,8 @@ def path_order(signature: Signature, variables: bool = True) -> Callable[[Expr, 
     def less(a: Expr, b: Expr) -> bool:
         if a == b:
             return False
-        head_a, given_a = spine(a)
-        head_b, given_b = spine(b)
+        head_a, given_a = a.spine()
+        head_b, given_b = b.spine()
         if not variables and isinstance(head_b, Free):
             return False
         if any(a == part or less(a, part) for part in given_b):

@@ -4,37 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from curricula.conjectures.expressions import (
-    Binder,
-    Const,
-    Expr,
-    Free,
-    Number,
-    apply,
-    free,
-    frees_of,
-    instantiate,
-    parts_of,
-    spine,
-    substituted,
-)
-from curricula.conjectures.mutations import (
-    abstracted,
-    composed,
-    converse,
-    fewer_hypotheses,
-    other_operations,
-    replaced,
-    restated,
-    swapped_arguments,
-)
-from curricula.conjectures.samples import FALSE, NAT, TRUE, Samples
-from curricula.conjectures.signature import PROP, Signature
-from curricula.conjectures.statements import Statement, is_loose, stated
+from curricula.conjectures import mutations
+from curricula.conjectures.expressions import FALSE, LEVEL_0, NAT, PROP, TRUE, Binder, Const, Expr, Free, Number, free
+from curricula.conjectures.samples import Samples
+from curricula.conjectures.signature import Signature
+from curricula.conjectures.statements import Statement
 
-_ZERO = (("z",),)
 _NUMERAL_0, _NUMERAL_1 = (
-    apply(Const(("OfNat", "ofNat"), _ZERO), NAT, Number(n), apply(Const(("instOfNatNat",)), Number(n))) for n in (0, 1)
+    Const(("OfNat", "ofNat"), (LEVEL_0,)).apply(NAT, Number(n), Const(("instOfNatNat",)).apply(Number(n)))
+    for n in (0, 1)
 )
 
 
@@ -53,24 +31,24 @@ def relatives(
         "part of the conclusion": conclusion_parts(signature, samples, statement),
         "further hypothesis": further_hypotheses(signature, statement),
         "simplified": simplified(signature, statement),
-        "fewer hypotheses": fewer_hypotheses(statement),
-        "converse": converse(statement),
-        "swapped arguments": swapped_arguments(signature, statement),
-        "abstracted": abstracted(signature, statement),
-        "other operations": other_operations(signature, statement),
-        "rewritten": (new for known in usable for new in composed(statement, known)),
+        "fewer hypotheses": mutations.fewer_hypotheses(statement),
+        "converse": mutations.converse(statement),
+        "swapped arguments": mutations.swapped_arguments(signature, statement),
+        "abstracted": mutations.abstracted(signature, statement),
+        "other operations": mutations.other_operations(signature, statement),
+        "rewritten": (new for known in usable for new in mutations.composed(statement, known)),
     }
 
 
 def _data(statement: Statement) -> list[Free]:
     """The variables that are not hypotheses and that no other variable's type mentions."""
-    return [v for v in statement.data if not any(v in frees_of(w.type) for w in statement.data)]
+    return [v for v in statement.data if not any(v in w.type.frees() for w in statement.data)]
 
 
 def _at(statement: Statement, variable: Free, value: Expr) -> Statement:
     """The statement with a value for a variable."""
-    conclusion, *hypotheses = [substituted(e, {variable: value}) for e in statement.parts]
-    return restated(statement, conclusion, hypotheses)
+    conclusion, *hypotheses = [e.substituted({variable: value}) for e in statement.parts]
+    return mutations.restated(statement, conclusion, hypotheses)
 
 
 def special_cases(samples: Samples, statement: Statement) -> Iterator[Statement]:
@@ -90,36 +68,36 @@ def _values(samples: Samples, variable: Free) -> Iterator[tuple[Expr, list[Free]
         yield from ((value, []) for value in (TRUE, FALSE))
     elif variable.type == NAT:  # as people write numbers
         smaller = free(variable.name, NAT)
-        plus = apply(Const(("HAdd", "hAdd"), _ZERO * 3), NAT, NAT, NAT)
-        instance = apply(Const(("instHAdd",), _ZERO), NAT, Const(("instAddNat",)))
+        plus = Const(("HAdd", "hAdd"), (LEVEL_0,) * 3).apply(NAT, NAT, NAT)
+        instance = Const(("instHAdd",), (LEVEL_0,)).apply(NAT, Const(("instAddNat",)))
         yield _NUMERAL_0, []
-        yield apply(plus, instance, smaller, _NUMERAL_1), [smaller]
+        yield plus.apply(instance, smaller, _NUMERAL_1), [smaller]
     else:
         for constructor, types in samples.constructors(variable.type):
             fields = [free(variable.name if t == variable.type else "x", t) for t in types]
-            yield apply(constructor, *fields), [f for f in fields if f.type == variable.type]
+            yield constructor.apply(*fields), [f for f in fields if f.type == variable.type]
 
 
 def induction_steps(samples: Samples, statement: Statement) -> Iterator[Statement]:
     """For each constructor of a variable's type that contains smaller values: the statement about it, with the statement about these as
     hypotheses."""
     for variable in _data(statement):
-        if any(variable in frees_of(h) for h in statement.given):
+        if any(variable in h.frees() for h in statement.given):
             continue
         for value, smaller in _values(samples, variable):
             if smaller:
-                known = [substituted(statement.conclusion, {variable: x}) for x in smaller]
-                new = substituted(statement.conclusion, {variable: value})
-                yield restated(statement, new, [*statement.given, *known])
+                known = [statement.conclusion.substituted({variable: x}) for x in smaller]
+                new = statement.conclusion.substituted({variable: value})
+                yield mutations.restated(statement, new, [*statement.given, *known])
 
 
 def _implication(signature: Signature, proposition: Expr) -> tuple[Expr, Expr] | None:
     """(premise, result) of `premise → result`."""
-    if not isinstance(proposition, Binder) or proposition.lam or not signature.is_proposition(proposition.type):
+    if not isinstance(proposition, Binder) or not signature.is_proposition(proposition.type):
         return None
     proof = free("h", proposition.type)
-    result = instantiate(proposition.body, proof)
-    return None if proof in frees_of(result) else (proposition.type, result)
+    result = proposition.at(proof)
+    return None if proof in result.frees() else (proposition.type, result)
 
 
 def hypothesis_cases(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
@@ -128,44 +106,44 @@ def hypothesis_cases(signature: Signature, samples: Samples, statement: Statemen
     for i, hypothesis in enumerate(hypotheses):
         rest = [*hypotheses[:i], *hypotheses[i + 1 :]]
         for parts in samples.cases(hypothesis) or ():
-            yield restated(statement, statement.conclusion, [*rest, *parts])
+            yield mutations.restated(statement, statement.conclusion, [*rest, *parts])
         if (implication := _implication(signature, hypothesis)) is not None:
-            yield restated(statement, statement.conclusion, [*rest, implication[1]])
+            yield mutations.restated(statement, statement.conclusion, [*rest, implication[1]])
 
 
 def conclusion_parts(signature: Signature, samples: Samples, statement: Statement) -> Iterator[Statement]:
     """The statement with a part of the conclusion as its conclusion, or with the premise of a hypothesis, which applying that leaves open."""
     for parts in samples.cases(statement.conclusion) or ():
         for part in parts:
-            yield restated(statement, part)
+            yield mutations.restated(statement, part)
     for hypothesis in statement.given:
         if (implication := _implication(signature, hypothesis)) is not None:
-            yield restated(statement, implication[0])
+            yield mutations.restated(statement, implication[0])
 
 
 def _propositions(signature: Signature, statement: Statement) -> list[Expr]:
     """The propositions in the statement that mention no bound variable."""
-    parts = dict.fromkeys(p for e in statement.parts for p in parts_of(e))
-    return [p for p in parts if not is_loose(p) and signature.is_proposition(p)]
+    parts = dict.fromkeys(p for e in statement.parts for p in e.subterms())
+    return [p for p in parts if not p.is_loose() and signature.is_proposition(p)]
 
 
 def _components(signature: Signature, proposition: Expr) -> list[Expr]:
     """The direct parts of a proposition that are propositions."""
     if (implication := _implication(signature, proposition)) is not None:
         return list(implication)
-    return [a for a in spine(proposition)[1] if signature.is_proposition(a)]
+    return [a for a in proposition.spine()[1] if signature.is_proposition(a)]
 
 
 def simplified(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """The statement with a proposition replaced everywhere by one of its components."""
     for proposition in _propositions(signature, statement):
         for component in _components(signature, proposition):
-            conclusion, *hypotheses = [replaced(e, proposition, component) for e in statement.parts]
-            yield restated(statement, conclusion, hypotheses)
+            conclusion, *hypotheses = [e.replaced(proposition, component) for e in statement.parts]
+            yield mutations.restated(statement, conclusion, hypotheses)
 
 
 def further_hypotheses(signature: Signature, statement: Statement) -> Iterator[Statement]:
     """The statement with one of its parts as a further hypothesis."""
     for proposition in _propositions(signature, statement):
         if proposition not in statement.parts:
-            yield stated(statement.conclusion, [*statement.given, proposition], statement.variables)
+            yield mutations.restated(statement, statement.conclusion, [*statement.given, proposition])

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import product
 
 from curricula.conjectures.expressions import (
     DEFAULT,
+    FALSE,
+    NAT,
+    PROP,
+    TRUE,
     Binder,
     Const,
     Expr,
@@ -15,18 +20,10 @@ from curricula.conjectures.expressions import (
     Number,
     Sort,
     Var,
-    apply,
-    frees_of,
-    instantiate,
-    parts_of,
-    spine,
-    substituted,
 )
-from curricula.conjectures.signature import PROP, Signature
+from curricula.conjectures.signature import Signature
 from prover.lean.declared import NameParts
 
-NAT = Const(("Nat",))
-TRUE, FALSE = Const(("True",)), Const(("False",))
 _DEPENDENT = Const(("dependent",))
 """Stands for a value that a type depends on."""
 MOST = 12
@@ -50,7 +47,7 @@ class Samples:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._known: dict[tuple[Expr, int], tuple[Expr, ...]] = {}
-        self._cases: dict[Expr, list[list[Expr]] | None] = {}
+        self.cases = cache(self._cases)
 
     def valuations(self, variables: Sequence[Free], count: int, rng: random.Random) -> list[dict[Free, Expr]]:
         """Values for all variables, small ones first; none if a type has no known values."""
@@ -59,7 +56,7 @@ class Samples:
             values: dict[Free, Expr] = {}
             drawn: dict[Expr, list[Expr]] = {}
             for place, variable in enumerate(variables):
-                type_ = substituted(variable.type, values)
+                type_ = variable.type.substituted(values)
                 choices = (NAT,) if isinstance(type_, Sort) and type_ != PROP else self.of(type_)
                 if not choices:
                     return []
@@ -76,7 +73,7 @@ class Samples:
 
     def of(self, type_: Expr, depth: int = MOST_DEPTH) -> tuple[Expr, ...]:
         """Values of a type without variables, the smallest first; empty if none are known."""
-        if frees_of(type_):
+        if type_.frees():
             return ()
         if (type_, depth) not in self._known:
             self._known[type_, depth] = ()  # stops a recursion
@@ -96,41 +93,35 @@ class Samples:
                 continue
             values = [self.of(f, depth - 1 if f == type_ else min(depth, 1)) for f in fields]
             limit = {0: 1, 1: 4, 2: 3}.get(len(fields), 2)
-            made += [apply(constructor, *chosen) for chosen in product(*(v[:limit] for v in values))]
+            made += [constructor.apply(*chosen) for chosen in product(*(v[:limit] for v in values))]
         return tuple(sorted(made, key=_size)[:MOST])
 
     def constructors(self, type_: Expr) -> Iterator[tuple[Expr, list[Expr]]]:
         """(the constructor with the type's parameters, types of its arguments), where these do not depend on each other."""
-        head, parameters = spine(type_)
+        head, parameters = type_.spine()
         if not isinstance(head, Const):
             return
         for name, places in _LIBRARY.get(head.name, ()):
             fields = [type_ if place is None else parameters[place] for place in places]
-            yield apply(Const((*head.name, name), head.levels), *parameters), fields
+            yield Const((*head.name, name), head.levels).apply(*parameters), fields
         for constant in self.signature.constants.values():
             if constant.kind != "constructor" or constant.name[:-1] != head.name:
                 continue
-            term: Expr = Const(constant.name, head.levels)
             rest = constant.type_at(head.levels)
             for parameter in parameters:
                 if not isinstance(rest, Binder):
                     return
-                term, rest = apply(term, parameter), instantiate(rest.body, parameter)
+                rest = rest.at(parameter)
             fields = []
             while isinstance(rest, Binder):
                 fields.append(rest.type)
-                rest = instantiate(rest.body, _DEPENDENT)
-            if rest == type_ and not any(part == _DEPENDENT for f in fields for part in parts_of(f)):
-                yield term, fields
+                rest = rest.at(_DEPENDENT)
+            if rest == type_ and not any(part == _DEPENDENT for f in fields for part in f.subterms()):
+                yield Const(constant.name, head.levels).apply(*parameters), fields
 
-    def cases(self, proposition: Expr) -> list[list[Expr]] | None:
+    def _cases(self, proposition: Expr) -> list[list[Expr]] | None:
         """The arguments of each constructor of an inductive proposition; None for other propositions, or if an argument depends on another."""
-        if proposition not in self._cases:
-            self._cases[proposition] = self._cases_of(proposition)
-        return self._cases[proposition]
-
-    def _cases_of(self, proposition: Expr) -> list[list[Expr]] | None:
-        head, _ = spine(proposition)
+        head, _ = proposition.spine()
         if not isinstance(head, Const):
             return None
         own = self.signature.constants.get(head.name)
@@ -141,24 +132,20 @@ class Samples:
         return found if head.name in _LIBRARY or len(found) == count else None
 
     def _functions(self, type_: Binder) -> tuple[Expr, ...]:
-        codomain = instantiate(type_.body, _DEPENDENT)
+        codomain = type_.at(_DEPENDENT)
         results = self.of(codomain, 1)
-        if type_.lam or not results or (isinstance(type_.type, Sort)):
+        if not results or isinstance(type_.type, Sort):
             return ()
-
-        def function(body: Expr) -> Expr:
-            return Binder(True, "x", DEFAULT, type_.type, body)
 
         wrapped = [c for c, fields in self.constructors(codomain) if fields == [type_.type]]
         if codomain == NAT == type_.type:
             wrapped = [Const(("Nat", "succ"))]
-        found: list[Expr] = [function(apply(c, Var(0))) for c in wrapped[:2]]
-        if type_.type == codomain and not found:
-            found.append(function(Var(0)))
-        found += [function(v) for v in results[:2]]
-        return tuple(found)
+        bodies = [c.apply(Var(0)) for c in wrapped[:2]]
+        if type_.type == codomain and not bodies:
+            bodies.append(Var(0))
+        return tuple(Binder(True, "x", DEFAULT, type_.type, body) for body in (*bodies, *results[:2]))
 
 
 def _size(expr: Expr) -> int:
-    head, arguments = spine(expr)
+    head, arguments = expr.spine()
     return 1 + sum(map(_size, arguments)) + (head.value if isinstance(head, Number) else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from curricula.conjectures.expressions import Const, Expr, Free, parts_of, rebuilt
+from curricula.conjectures.expressions import Const, Expr, Free
 from curricula.conjectures.measure import Worth
 from curricula.conjectures.statements import Statement
 
@@ -47,5 +47,5 @@ def _distance(a: frozenset[Expr], b: frozenset[Expr]) -> float:
 
 def _shape(statement: Statement) -> frozenset[Expr]:
     """The subterms of a statement, with all variables replaced by the same constant."""
-    alike = (rebuilt(part, lambda e, _: _VARIABLE if isinstance(e, Free) else None) for part in statement.parts)
-    return frozenset(sub for part in alike for sub in parts_of(part))
+    alike = (part.rebuilt(lambda e, _: _VARIABLE if isinstance(e, Free) else None) for part in statement.parts)
+    return frozenset(sub for part in alike for sub in part.subterms())

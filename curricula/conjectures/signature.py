@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from curricula.conjectures.expressions import (
-    INSTANCE,
+    LEVEL_0,
+    NAT,
+    PROP,
     App,
     Binder,
     Const,
@@ -17,22 +19,26 @@ from curricula.conjectures.expressions import (
     Number,
     Sort,
     Var,
-    apply,
-    bound,
+    closed,
     free,
-    frees_of,
-    instantiate,
-    mentions,
-    parts_of,
-    spine,
-    substituted,
-    with_levels,
 )
 from curricula.conjectures.statements import Statement, opened
 from prover.lean.declared import NameParts
 
-PROP = Sort(("z",))
-TYPE = Sort(("s", ("z",)))
+_HELPERS = [
+    "rec",
+    "recOn",
+    "casesOn",
+    "below",
+    "brecOn",
+    "noConfusion",
+    "noConfusionType",
+    "ctorIdx",
+    "ctorElim",
+    "ctorElimType",
+    "elim",
+]
+"""Last parts of names that Lean makes for a type."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +64,17 @@ class Operation:
 
     def __call__(self, *data: Expr) -> Expr:
         given = iter(data)
-        return apply(self.head, *(next(given) if f is None else f for f in self.fixed))
+        return self.head.apply(*(next(given) if f is None else f for f in self.fixed))
 
     def at(self, values: Mapping[Free, Expr]) -> Operation:
         """With values for its type variables."""
-        fixed = tuple(None if f is None else substituted(f, values) for f in self.fixed)
-        return Operation(
-            self.head, fixed, tuple(substituted(a, values) for a in self.arguments), substituted(self.result, values)
-        )
+        fixed = tuple(None if f is None else f.substituted(values) for f in self.fixed)
+        arguments = tuple(a.substituted(values) for a in self.arguments)
+        return Operation(self.head, fixed, arguments, self.result.substituted(values))
 
     def data_of(self, term: Expr) -> tuple[Expr, ...]:
         """The data in a term with this operation at its head."""
-        return tuple(a for a, f in zip(spine(term)[1], self.fixed, strict=True) if f is None)
+        return tuple(a for a, f in zip(term.spine()[1], self.fixed, strict=True) if f is None)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -81,7 +86,7 @@ class Operation:
     def variables(self) -> list[Free]:
         """Its type variables."""
         types = (*(f for f in self.fixed if f is not None), *self.arguments, self.result)
-        return list(dict.fromkeys(v for t in types for v in frees_of(t)))
+        return list(dict.fromkeys(v for t in types for v in t.frees()))
 
 
 @dataclass
@@ -106,7 +111,7 @@ class Signature:
         """The library's constants in the statements, and in the types of the file's constants."""
         types = [k.statement.expr for k in self.known]
         types += [c.type for c in self.constants.values() if c.kind in ("def", "constructor", "inductive")]
-        found = {p for t in types for p in parts_of(t) if isinstance(p, Const) and p.name not in self.constants}
+        found = {p for t in types for p in t.subterms() if isinstance(p, Const) and p.name not in self.constants}
         return sorted(found, key=repr)
 
     def type_of(self, constant: Const) -> Expr | None:
@@ -122,21 +127,16 @@ class Signature:
                 return self.type_of(expr)
             case App(function, argument):
                 type_ = self.infer(function)
-                return instantiate(type_.body, argument) if isinstance(type_, Binder) and not type_.lam else None
+                return type_.at(argument) if isinstance(type_, Binder) else None
             case Number():
-                return Const(("Nat",))
+                return NAT
             case Sort(level):
                 return Sort(("s", level))
-            case Binder(True, name, info, type_, body):
-                variable = free(name, type_, info)
-                inner = self.infer(instantiate(body, variable))
-                if inner is None:
-                    return None
-                return Binder(False, name, info, type_, bound(inner, variable))
-            case Binder(False, name, info, type_, body):
-                return self.infer(instantiate(body, free(name, type_, info)))
-            case _:
-                return None
+            case Binder(lam):
+                variable = free(expr.name, expr.type, expr.info)
+                inner = self.infer(expr.at(variable))
+                return closed([variable], inner) if lam and inner is not None else inner
+        return None
 
     def is_constructor(self, head: Expr) -> bool:
         """Whether `head` is a constructor of the file."""
@@ -150,17 +150,15 @@ class Signature:
     def operations(self) -> list[Operation]:
         """The operations in the statements, then other functions and constructors of the file that have no notation by an instance."""
         found: dict[tuple[object, ...], Operation] = {}
-        for known in self.known:
-            for statement_part in known.statement.parts:
-                for part in self.data_parts(statement_part):
-                    operation = self.operation_of(part)
-                    if operation is not None:
-                        found.setdefault(operation.key, operation)
+        for part in (p for k in self.known for e in k.statement.parts for p in self.data_parts(e)):
+            if (operation := self.operation_of(part)) is not None:
+                found.setdefault(operation.key, operation)
         hidden = self._behind_instances()
         for constant in self.constants.values():
             if constant.kind not in ("def", "constructor") or constant.name in hidden or not _written(constant.name):
                 continue
-            operation = self.operation_of(self._applied(constant))
+            head = Const(constant.name, tuple(("p", u) for u in constant.universes))
+            operation = self.operation_of(head.apply(*opened(constant.type).variables))
             if operation is not None and all(operation.head.name != o.head.name for o in found.values()):
                 found.setdefault(operation.key, operation)
         return list(found.values())
@@ -171,23 +169,12 @@ class Signature:
         if isinstance(expr, Binder):
             yield from self.data_parts(expr.type)
             yield from self.data_parts(expr.body)
-        elif isinstance(expr, App):
-            head, given = spine(expr)
-            type_ = self.type_of(head) if isinstance(head, Const) else None
-            for argument in given:
-                binder = type_ if isinstance(type_, Binder) and not type_.lam else None
-                if binder is None or not (binder.info == INSTANCE or isinstance(binder.type, Sort)):
-                    yield from self.data_parts(argument)
-                type_ = instantiate(binder.body, argument) if binder is not None else None
-
-    def _applied(self, constant: Constant) -> Expr:
-        """The constant on new variables."""
-        term: Expr = Const(constant.name, tuple(("p", u) for u in constant.universes))
-        type_ = constant.type
-        while isinstance(type_, Binder) and not type_.lam:
-            variable = free(type_.name, type_.type, type_.info)
-            term, type_ = App(term, variable), instantiate(type_.body, variable)
-        return term
+        head, given = expr.spine()
+        type_ = self.type_of(head) if isinstance(head, Const) else None
+        for argument in given:
+            if not isinstance(type_, Binder) or not type_.takes_no_data():
+                yield from self.data_parts(argument)
+            type_ = type_.at(argument) if isinstance(type_, Binder) else None
 
     def _behind_instances(self) -> set[NameParts]:
         """Constants for which an instance provides notation, e.g. `N.add` in `instance : Add N := ⟨N.add⟩`."""
@@ -198,94 +185,54 @@ class Signature:
                 value = value.body
             if constant.kind != "def" or value is None:
                 continue
-            head, arguments = spine(value)
+            head, arguments = value.spine()
             if isinstance(head, Const) and head.name[-1:] == ("mk",) and head.name not in self.constants and arguments:
-                last, given = spine(arguments[-1])
+                last, given = arguments[-1].spine()
                 if isinstance(last, Const) and all(isinstance(g, Var) for g in given):
                     found.add(last.name)
         return found
 
     def operation_of(self, part: Expr) -> Operation | None:
         """The operation at the head of a term; None for propositions, types, and terms whose type depends on data."""
-        head, given = spine(part)
+        head, given = part.spine()
         if not isinstance(head, Const) or (type_ := self.type_of(head)) is None:
             return None
         fixed: list[Expr | None] = []
         arguments: list[Expr] = []
         for argument in given:
-            if not isinstance(type_, Binder) or type_.lam or any(isinstance(p, Var) for p in parts_of(argument)):
+            if not isinstance(type_, Binder) or any(isinstance(p, Var) for p in argument.subterms()):
                 return None
             if self._is_data(type_):
                 fixed.append(None)
                 arguments.append(type_.type)
             else:
                 fixed.append(argument)
-            type_ = instantiate(type_.body, argument)
-        if isinstance(type_, Binder | Sort) or (not given and isinstance(type_, Binder)):
+            type_ = type_.at(argument)
+        if isinstance(type_, Binder | Sort) or self.infer(type_) in (PROP, None):
             return None
         operation = Operation(head, tuple(fixed), tuple(arguments), type_)
-        if any(not isinstance(v.type, Sort) for v in operation.variables) or self.infer(type_) in (PROP, None):
-            return None
-        return operation
+        return operation if all(isinstance(v.type, Sort) for v in operation.variables) else None
 
     def _is_data(self, binder: Binder) -> bool:
         """Whether an argument is data that no type depends on."""
-        if binder.info == INSTANCE or isinstance(binder.type, Sort):
+        if binder.takes_no_data() or binder.body.mentions(lambda variable, depth: variable.index == depth):
             return False
-        if mentions(binder.body, lambda variable, depth: variable.index == depth):
-            return False
-        sort = self.infer(binder.type)
-        return sort is not None and sort != PROP
+        return self.infer(binder.type) not in (PROP, None)
 
 
 def _written(name: NameParts) -> bool:
-    """Whether a person may have written the name. Names of Lean's own helpers have known parts, numbers or a leading `_`."""
-    helpers = (
-        "rec",
-        "recOn",
-        "casesOn",
-        "below",
-        "brecOn",
-        "noConfusion",
-        "noConfusionType",
-        "ctorIdx",
-        "ctorElim",
-        "elim",
-        "ctorElimType",
-    )
-    parts = [p for p in name if not isinstance(p, str) or p.startswith(("_", "match_", "inst")) or p in helpers]
+    """Whether a person may have written the name. Names of Lean's helpers have known parts, numbers or a leading `_`."""
+    parts = [p for p in name if not isinstance(p, str) or p.startswith(("_", "match_", "inst")) or p in _HELPERS]
     return not parts and name[0] != "_private"
 
 
 def known_from(constants: Mapping[NameParts, Constant], names: Iterable[NameParts], most: int) -> list[Known]:
-    """The theorems among the names whose statements have at most `most` nodes."""
+    """The theorems among the names whose statements have at most `most` nodes, with all universe parameters set to 0."""
     found = []
     for name in names:
         constant = constants.get(name)
         if constant is not None and constant.kind in ("theorem", "axiom"):
-            statement = opened(constant.type)
+            statement = opened(constant.type_at([LEVEL_0] * len(constant.universes)))
             if statement.size <= most:
                 found.append(Known(name, statement, constant.open))
     return found
-
-
-def level_free(known: Sequence[Known]) -> list[Known]:
-    """The theorems with all universe parameters set to 0."""
-    out = []
-    for k in known:
-        names = {level[1] for p in parts_of(k.statement.expr) for level in _levels(p)}
-        if not names:
-            out.append(k)
-            continue
-        zero = {n: ("z",) for n in names}
-        out.append(Known(k.name, opened(with_levels(k.statement.expr, zero)), k.open))
-    return out
-
-
-def _levels(part: Expr) -> list[tuple[str, str]]:
-    def of(level: tuple) -> list[tuple[str, str]]:
-        return [level] if level[0] == "p" else [x for inner in level[1:] for x in of(inner)]
-
-    if isinstance(part, Const):
-        return [x for level in part.levels for x in of(level)]
-    return of(part.level) if isinstance(part, Sort) else []

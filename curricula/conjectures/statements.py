@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from curricula.conjectures.expressions import (
-    App,
-    Binder,
-    Const,
-    Expr,
-    Free,
-    apply,
-    binder_source,
-    closed,
-    free,
-    frees_of,
-    fresh_name,
-    instantiate,
-    mentions,
-    size_of,
-    source_of,
-    spine,
-    substituted,
-)
+from curricula.conjectures.expressions import TYPE, App, Binder, Const, Expr, Free, closed, free, fresh_name
 
+EQ = Const(("Eq",), (TYPE.level,))
+"""`Eq` in `Type`."""
 SYMMETRIC = (("Eq",), ("Iff",))
 MAX_ORDERS = 24
 """Maximum number of orders of the hypotheses that are compared for the form of a statement."""
+MAX_STEPS = 100
+"""Maximum number of rewrites of a term."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +32,17 @@ class Statement:
     @property
     def source(self) -> str:
         """Its text after a theorem's name, with everything explicit. Raises NotExpressible."""
-        return " ".join([*map(binder_source, self.variables), f": {source_of(self.conclusion)}"])
+        return " ".join([*(v.binder() for v in self.variables), f": {self.conclusion.source()}"])
 
     @cached_property
     def size(self) -> int:
         """Nodes of the conclusion and the hypotheses, types and instances included."""
-        return sum(map(size_of, self.parts))
+        return sum(part.size() for part in self.parts)
 
     @cached_property
     def hypotheses(self) -> tuple[Free, ...]:
         """The variables that nothing mentions. They are proofs if the statement has no unused variables."""
-        used = _mentioned(self.variables, self.conclusion)
+        used = {f for e in (self.conclusion, *(v.type for v in self.variables)) for f in e.frees()}
         return tuple(v for v in self.variables if v not in used)
 
     @property
@@ -89,11 +75,11 @@ class Statement:
 
 def equation(type_: Expr, left: Expr, right: Expr) -> Expr:
     """`left = right` in the type `type_`, which must be in `Type`."""
-    return apply(Const(("Eq",), (("s", ("z",)),)), type_, left, right)
+    return EQ.apply(type_, left, right)
 
 
 def sides_of(proposition: Expr) -> tuple[Expr, Expr] | None:
-    head, arguments = spine(proposition)
+    head, arguments = proposition.spine()
     if isinstance(head, Const) and head.name in SYMMETRIC and len(arguments) >= 2:
         return arguments[-2], arguments[-1]
     return None
@@ -109,46 +95,37 @@ def swapped(proposition: Expr) -> Expr:
 def opened(type_: Expr) -> Statement:
     """A type as a statement, with new variables under distinct names."""
     variables: list[Free] = []
-    while isinstance(type_, Binder) and not type_.lam:
+    while isinstance(type_, Binder):
         name = fresh_name(type_.name, [v.name for v in variables])
         variables.append(free(name, type_.type, type_.info))
-        type_ = instantiate(type_.body, variables[-1])
+        type_ = type_.at(variables[-1])
     return Statement(tuple(variables), type_)
 
 
 def stated(conclusion: Expr, hypotheses: Sequence[Expr] = (), kept: Sequence[Free] = ()) -> Statement:
     """The statement that quantifies all free variables of its parts, in the order of `kept`, each after the variables in its type."""
-    needed: dict[Free, None] = {}
-
-    def need(expr: Expr) -> None:
-        for variable in frees_of(expr):
-            if variable not in needed:
-                need(variable.type)
-                needed[variable] = None
-
-    for expr in (*hypotheses, conclusion):
-        need(expr)
+    needed = _after_their_types(v for expr in (*hypotheses, conclusion) for v in expr.frees())
     place = {v: i for i, v in enumerate(kept)}
-    variables = sorted(needed, key=lambda v: place.get(v, len(place)))  # stable
-    variables = _after_their_types(variables)
+    variables = _after_their_types(sorted(needed, key=lambda v: place.get(v, len(place))))
     names: list[str] = []
     renamed: dict[Free, Expr] = {}
     new: list[Free] = []
     for v in variables:
         names.append(fresh_name(v.name, names))
-        new.append(free(names[-1], substituted(v.type, renamed), v.info))
+        new.append(free(names[-1], v.type.substituted(renamed), v.info))
         renamed[v] = new[-1]
     for h in hypotheses:
         names.append(fresh_name("h", names))
-        new.append(free(names[-1], substituted(h, renamed)))
-    return Statement(tuple(new), substituted(conclusion, renamed))
+        new.append(free(names[-1], h.substituted(renamed)))
+    return Statement(tuple(new), conclusion.substituted(renamed))
 
 
-def _after_their_types(variables: Sequence[Free]) -> list[Free]:
+def _after_their_types(variables: Iterable[Free]) -> list[Free]:
+    """The variables and those in their types, which come first."""
     out: dict[Free, None] = {}
 
     def put(variable: Free) -> None:
-        for other in frees_of(variable.type):
+        for other in variable.type.frees():
             put(other)
         out[variable] = None
 
@@ -163,7 +140,7 @@ def instance_of(statement: Statement, known: Statement) -> bool:
     for conclusion in _both(known.conclusion):
         values: dict[Free, Expr] = {}
         fits = matches(conclusion, statement.conclusion, frozenset(known.variables), values)
-        if fits and all(substituted(h, values) in hypotheses for h in known.given):
+        if fits and all(h.substituted(values) in hypotheses for h in known.given):
             return True
     return False
 
@@ -173,34 +150,21 @@ def matches(pattern: Expr, expr: Expr, variables: frozenset[Free], values: dict[
     if isinstance(pattern, Free) and pattern in variables:
         if pattern in values:
             return values[pattern] == expr
-        if is_loose(expr):
+        if expr.is_loose():
             return False
         values[pattern] = expr
         return True
     if isinstance(pattern, App) and isinstance(expr, App):
-        return matches(pattern.function, expr.function, variables, values) and matches(
-            pattern.argument, expr.argument, variables, values
-        )
-    if isinstance(pattern, Binder) and isinstance(expr, Binder):
-        return (
-            pattern.lam == expr.lam
-            and matches(pattern.type, expr.type, variables, values)
-            and matches(pattern.body, expr.body, variables, values)
-        )
-    return pattern == expr
-
-
-def is_loose(expr: Expr) -> bool:
-    """Whether the expression contains a bound variable whose binder is outside of it."""
-    return mentions(expr, lambda variable, depth: variable.index >= depth)
+        pairs = (pattern.function, expr.function), (pattern.argument, expr.argument)
+    elif isinstance(pattern, Binder) and isinstance(expr, Binder) and pattern.lam == expr.lam:
+        pairs = (pattern.type, expr.type), (pattern.body, expr.body)
+    else:
+        return pattern == expr
+    return all(matches(p, e, variables, values) for p, e in pairs)
 
 
 def _both(proposition: Expr) -> list[Expr]:
     return [proposition] if sides_of(proposition) is None else [proposition, swapped(proposition)]
-
-
-def _mentioned(variables: Sequence[Free], conclusion: Expr) -> set[Free]:
-    return {f for e in (conclusion, *(v.type for v in variables)) for f in frees_of(e)}
 
 
 def _numbered(parts: Sequence[Expr]) -> str:
@@ -238,42 +202,39 @@ def _numbered(parts: Sequence[Expr]) -> str:
 class Rules:
     """Equations as rules towards smaller terms, in a fixed total order of terms."""
 
-    def __init__(self, known: Sequence[Statement], less: Callable[[Expr, Expr], bool] | None = None) -> None:
+    def __init__(self, less: Callable[[Expr, Expr], bool] | None = None) -> None:
         self._rules: dict[Expr, list[tuple[Expr, Expr, frozenset[Free]]]] = {}
-        self._less = less or (lambda a, b: (size_of(a), str(a)) < (size_of(b), str(b)))
-        for statement in known:
-            self.add(statement)
+        self._less = less or (lambda a, b: (a.size(), str(a)) < (b.size(), str(b)))
 
     def add(self, statement: Statement) -> None:
         """Add an equation as rules. Ignores statements with hypotheses, and statements that are not equations."""
         if statement.sides is None or statement.hypotheses:
             return
         for left, right in (statement.sides, statement.sides[::-1]):
-            if not isinstance(left, Free) and set(frees_of(right)) <= set(frees_of(left)):
-                self._rules.setdefault(spine(left)[0], []).append((left, right, frozenset(statement.variables)))
+            if not isinstance(left, Free) and set(right.frees()) <= set(left.frees()):
+                self._rules.setdefault(left.spine()[0], []).append((left, right, frozenset(statement.variables)))
 
     def reduce(self, term: Expr) -> bool:
         """Whether a rule rewrites the term to a smaller one."""
         return self._step(term) is not None
 
-    def normal(self, term: Expr, most: int = 100) -> Expr:
-        """The term after at most `most` steps."""
-        for _ in range(most):
-            new = self._step(term)
-            if new is None:
+    def join(self, statement: Statement) -> bool:
+        """Whether the sides of an equation reduce to the same term."""
+        return statement.sides is not None and len({self._normal(side) for side in statement.sides}) == 1
+
+    def _normal(self, term: Expr) -> Expr:
+        """The term after at most MAX_STEPS steps."""
+        for _ in range(MAX_STEPS):
+            if (new := self._step(term)) is None:
                 break
             term = new
         return term
 
-    def join(self, statement: Statement) -> bool:
-        """Whether the sides of an equation reduce to the same term."""
-        return statement.sides is not None and self.normal(statement.sides[0]) == self.normal(statement.sides[1])
-
     def _step(self, term: Expr) -> Expr | None:
-        for pattern, result, variables in self._rules.get(spine(term)[0], ()):
+        for pattern, result, variables in self._rules.get(term.spine()[0], ()):
             values: dict[Free, Expr] = {}
             if matches(pattern, term, variables, values):
-                new = substituted(result, values)
+                new = result.substituted(values)
                 if self._less(new, term):
                     return new
         if isinstance(term, App):

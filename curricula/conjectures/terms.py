@@ -7,29 +7,15 @@ conjectured to equal the smallest one.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import product
 
 from curricula.conjectures.bench import Bench
-from curricula.conjectures.expressions import (
-    DEFAULT,
-    IMPLICIT,
-    Binder,
-    Const,
-    Expr,
-    Free,
-    apply,
-    closed,
-    free,
-    frees_of,
-    spine,
-    substituted,
-    text_of,
-)
+from curricula.conjectures.expressions import DEFAULT, IMPLICIT, NAT, TYPE, Binder, Const, Expr, Free, closed, free
 from curricula.conjectures.filters import false
 from curricula.conjectures.order import path_order
-from curricula.conjectures.samples import NAT, Samples
-from curricula.conjectures.signature import TYPE, Operation, Signature
+from curricula.conjectures.samples import Samples
+from curricula.conjectures.signature import Operation, Signature
 from curricula.conjectures.statements import Rules, Statement, equation, instance_of, stated
 from curricula.conjectures.values import Unknown, Values
 
@@ -72,7 +58,7 @@ class Terms:
         equations = self.signature.equations.get(operation.head.name, ())
         if not operation.arguments or len(equations) != 1 or (sides := equations[0].sides) is None:
             return operation
-        if not all(isinstance(p, Free) for p in spine(sides[0])[1]):
+        if not all(isinstance(p, Free) for p in sides[0].spine()[1]):
             return operation
         result = Binder(False, "x", DEFAULT, operation.arguments[-1], operation.result)
         if result not in wanted:
@@ -113,9 +99,11 @@ class Terms:
             if size == 1:
                 found += self.variables.get(type_, [])
             for operation in self.operations:
-                if operation.result != type_:
+                if operation.result != type_ or len(operation.arguments) >= size:
                     continue
-                for sizes in _compositions(size - 1, len(operation.arguments)):
+                for sizes in product(range(1, size), repeat=len(operation.arguments)):
+                    if sum(sizes) != size - 1:
+                        continue
                     lists = [self.of(t, s) for t, s in zip(operation.arguments, sizes, strict=True)]
                     found += [operation(*data) for data in product(*lists)]
                     if len(found) > 4 * MOST_PER_SIZE:
@@ -129,11 +117,10 @@ class Terms:
         """(term, type, size), the smallest first. Of one size, terms with most variables come first, then terms whose variables are in order.
         The parts of a term are irreducible."""
         types = list(dict.fromkeys(o.result for o in self.operations))
-        order = {v: i for vs in self.variables.values() for i, v in enumerate(vs)}
         for size in range(1, MOST_SIZE + 1):
             here = [(t, type_) for type_ in types for t in self.of(type_, size)]
             self.rng.shuffle(here)
-            here.sort(key=lambda x: (-len(frees_of(x[0])), not _in_order(x[0], order)))
+            here.sort(key=lambda x: (-len(x[0].frees()), not _in_order(x[0], self.variables.values())))
             yield from ((t, type_, size) for t, type_ in here if not isinstance(type_, Binder))
             for type_ in types:
                 self._by_size[type_, size] = [t for t in self.of(type_, size) if not reducible(t)]
@@ -175,7 +162,7 @@ async def equations(
             for law in laws:
                 if not found.follows(law) and values.holds(law):
                     found.add(law)
-        if any(v not in assignments[0] for v in frees_of(term)) or found.oriented.reduce(term):
+        if any(v not in assignments[0] for v in term.frees()) or found.oriented.reduce(term):
             continue
         key: object = _key(values, term, computed)
         if key is None and left > 0 and not found.rules.reduce(term):
@@ -199,7 +186,7 @@ class _Equations:
     def __init__(self, terms: Terms, known: Sequence[Statement]) -> None:
         order = path_order(terms.signature)
         self._reduces = path_order(terms.signature, variables=False)
-        self.rules, self.oriented = Rules((), order), Rules((), order)
+        self.rules, self.oriented = Rules(order), Rules(order)
         self.equations: list[Statement] = []
         for statement in known:
             self._use(statement)
@@ -248,39 +235,23 @@ def _assignments(terms: Terms) -> list[dict[Free, Expr]]:
 
 async def _value(bench: Bench, term: Expr, type_: Expr, assignments: Sequence[dict[Free, Expr]]) -> str | None:
     """A key of the term's values, which Lean computes: equal for terms with equal values. None if Lean does not compute them."""
-    ground = substituted(type_, assignments[0])
+    ground = type_.substituted(assignments[0])
     function: Expr = NAT
     for _ in assignments:
         function = Binder(False, "x", DEFAULT, ground, function)
     predicate = free("p", function)
-    application = apply(predicate, *(substituted(term, a) for a in assignments))
-    if not (source := text_of(closed([predicate], equation(NAT, application, Const(("Nat", "zero")))))):
+    application = predicate.apply(*(term.substituted(a) for a in assignments))
+    if not (source := closed([predicate], equation(NAT, application, Const(("Nat", "zero")))).text()):
         return None
     result = await bench.step("evaluated", f"suffices h : {source} by trivial\nintro p\nconv => lhs; reduce")
     return result.states[0].key if result.ok and len(result.states) == 1 else None
 
 
-def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """Sequences of `parts` positive numbers with the sum `total`."""
-    if parts == 0:
-        if total == 0:
-            yield ()
-        return
-    for first in range(1, total - parts + 2):
-        for rest in _compositions(total - first, parts - 1):
-            yield (first, *rest)
-
-
-def _in_order(term: Expr, order: dict[Free, int]) -> bool:
-    """Whether the variables of each type first occur in the order of their numbers, without gaps."""
-    seen: dict[Expr, int] = {}
-    for variable in frees_of(term):
-        if variable in order:
-            if order[variable] != seen.get(variable.type, 0):
-                return False
-            seen[variable.type] = order[variable] + 1
-    return True
+def _in_order(term: Expr, variables: Iterable[list[Free]]) -> bool:
+    """Whether the variables of each list first occur in its order, without gaps."""
+    used = term.frees()
+    return all(mine == each[: len(mine)] for each in variables if (mine := [v for v in used if v in each]))
 
 
 def _without_variables(type_: Expr) -> Expr:
-    return substituted(type_, {v: Const(("type",)) for v in frees_of(type_)})
+    return type_.substituted({v: Const(("type",)) for v in type_.frees()})

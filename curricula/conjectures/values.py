@@ -7,12 +7,25 @@ here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import islice, product
 from typing import Any
 
-from curricula.conjectures.expressions import Binder, Const, Expr, Free, Number, Sort, Var, frees_of, spine, substituted
-from curricula.conjectures.samples import FALSE, NAT, TRUE, Samples
-from curricula.conjectures.signature import PROP
+from curricula.conjectures.expressions import (
+    FALSE,
+    LEVEL_0,
+    NAT,
+    PROP,
+    TRUE,
+    Binder,
+    Const,
+    Expr,
+    Free,
+    Number,
+    Sort,
+    Var,
+)
+from curricula.conjectures.samples import Samples
 from curricula.conjectures.statements import Statement
 from prover.lean.declared import NameParts
 
@@ -25,6 +38,22 @@ VALUATIONS = 200
 WITNESS_DEPTH = 9
 """Maximum nesting of constructors in the witnesses of an existential statement."""
 Environment = Mapping[Free, int]
+
+
+def negated(truth: bool | None) -> bool | None:
+    return None if truth is None else not truth
+
+
+def disjunction(truths: Sequence[bool | None]) -> bool | None:
+    return True if True in truths else None if None in truths else False
+
+
+def conjunction(truths: Sequence[bool | None]) -> bool | None:
+    return False if False in truths else None if None in truths else True
+
+
+def implied(premise: bool | None, result: bool | None) -> bool | None:
+    return disjunction([negated(premise), result])
 
 
 class Unknown(Exception):
@@ -56,18 +85,15 @@ class Values:
         if isinstance(expr, Number):
             return self._node(("number", expr.value), 1)
         if isinstance(expr, Binder) and expr.lam:
-            captured = tuple((v, env[v]) for v in frees_of(expr.body) if v in env)
+            captured = tuple((v, env[v]) for v in expr.body.frees() if v in env)
             return self._node(("fun", expr.body, captured, stack), 1)
-        head, given = spine(expr)
-        if head == Const(("OfNat", "ofNat"), (("z",),)) and isinstance(given[1], Number):
+        head, given = expr.spine()
+        if head == Const(("OfNat", "ofNat"), (LEVEL_0,)) and isinstance(given[1], Number):
             return self.of(given[1], env)
         values = tuple(self.of(g, env, stack) for g in given)
         if isinstance(head, Const):
             return self._constant(head.name, values)
-        value = self.of(head, env, stack)
-        for argument in values:
-            value = self._applied(value, argument)
-        return value
+        return reduce(self._applied, values, self.of(head, env, stack))
 
     def _constant(self, name: NameParts, given: tuple[int, ...]) -> int:
         constant = self.signature.constants.get(name)
@@ -112,7 +138,7 @@ class Values:
         for equation in self.signature.equations.get(name, ()):
             assert equation.sides is not None
             left, right = equation.sides
-            patterns = spine(left)[1]
+            patterns = left.spine()[1]
             if len(patterns) > len(given):
                 return self._node((name, *given), 1)
             env: dict[Free, int] = {}
@@ -125,16 +151,13 @@ class Values:
                 if found is None:
                     raise Unknown
                 return found
-            value = self.of(right, env)
-            for argument in given[len(patterns) :]:
-                value = self._applied(value, argument)
-            return value
+            return reduce(self._applied, given[len(patterns) :], self.of(right, env))
         raise Unknown
 
     def _fits(self, pattern: Expr, value: int, env: dict[Free, int]) -> bool:
         if isinstance(pattern, Free):
             return env.setdefault(pattern, value) == value
-        head, parts = spine(pattern)
+        head, parts = pattern.spine()
         kind, *given = self._nodes[value]
         own = self.signature.constants.get(kind) if isinstance(kind, tuple) else None
         if not isinstance(head, Const) or own is None or own.kind == "def":
@@ -157,21 +180,22 @@ class Values:
         if proposition in (TRUE, FALSE):
             return proposition == TRUE
         if isinstance(proposition, Binder):
-            if proposition.lam or self.signature.infer(proposition.type) != PROP:
+            if not self.signature.is_proposition(proposition.type):
                 return None
-            return self._implies(proposition.type, proposition.body, env, stack, (*stack, -1))
-        head, given = spine(proposition)
+            premise = self.truth(proposition.type, env, stack)
+            return implied(premise, self.truth(proposition.body, env, (*stack, -1)))
+        head, given = proposition.spine()
         if not isinstance(head, Const):
             return None
         match head.name:
             case ("Eq",):
                 return self._equal(given[1], given[2], env, stack)
             case ("Not",):
-                return self._implies(given[0], FALSE, env, stack, stack)
-            case ("And",) | ("Or",):
-                both = [self.truth(g, env, stack) for g in given]
-                decides = head.name == ("Or",)
-                return decides if decides in both else None if None in both else not decides
+                return negated(self.truth(given[0], env, stack))
+            case ("And",):
+                return conjunction([self.truth(g, env, stack) for g in given])
+            case ("Or",):
+                return disjunction([self.truth(g, env, stack) for g in given])
             case ("Exists",):
                 return self._witnessed(given[0], given[1], env, stack)
             case name if name in self.signature.equations:
@@ -186,18 +210,12 @@ class Values:
             first, second = self.of(left, env, stack), self.of(right, env, stack)
         except Unknown:
             return None
-        own = [self.signature.constants.get(self._nodes[v][0]) for v in (first, second)]
-        functions = any(
-            self._nodes[v][0] == "fun" or (c is not None and c.kind == "def")
-            for v, c in zip((first, second), own, strict=True)
-        )
-        return True if first == second else None if functions else False
+        return True if first == second else None if self._is_function(first) or self._is_function(second) else False
 
-    def _implies(
-        self, premise: Expr, result: Expr, env: Environment, stack: tuple[int, ...], inner: tuple[int, ...]
-    ) -> bool | None:
-        before, after = self.truth(premise, env, stack), self.truth(result, env, inner)
-        return True if before is False or after is True else False if before and after is False else None
+    def _is_function(self, value: int) -> bool:
+        kind = self._nodes[value][0]
+        own = self.signature.constants.get(kind)
+        return kind == "fun" or (own is not None and own.kind == "def")
 
     def _witnessed(self, type_: Expr, predicate: Expr, env: Environment, stack: tuple[int, ...]) -> bool | None:
         if not isinstance(predicate, Binder):
@@ -206,8 +224,7 @@ class Values:
             witnesses = [self.of(w, {}) for w in self.samples.of(type_, WITNESS_DEPTH)]
         except Unknown:
             return None
-        found = [self.truth(predicate.body, env, (*stack, w)) for w in witnesses]
-        return True if True in found else None if None in found or not found else False
+        return disjunction([self.truth(predicate.body, env, (*stack, w)) for w in witnesses]) if witnesses else None
 
     def holds(self, statement: Statement) -> bool | None:
         """Whether a statement holds for all small values of its variables, and its hypotheses for at least one of them; None if unknown."""
@@ -232,7 +249,7 @@ class Values:
         types: dict[Free, Expr] = {v: NAT for v in variables if isinstance(v.type, Sort) and v.type != PROP}
         try:
             for v in variables:
-                values = (NAT,) if v in types else self.samples.of(substituted(v.type, types))
+                values = (NAT,) if v in types else self.samples.of(v.type.substituted(types))
                 choices.append([self.of(x, {}) for x in values])
         except Unknown:
             return []

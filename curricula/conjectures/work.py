@@ -66,16 +66,15 @@ async def conjectured(
         numbers = tuple(i for i, hole in enumerate(every.holes) if hole.proposition)[: plan.goals]
         goals = GoalSet(file, at, numbers, plan.goal_calls)
         without = await costs(executor, goals, save=True)
-        return await _found(bench, text, at, plan, earlier, goals, without)
+        return await _found(bench, plan, earlier, goals, without)
     except LeanError as error:
         raise UserError(explain_import(one_line(str(error)), text.path)) from None
     except LeanDied as error:
         raise UserError(f"{text.path}: Lean stopped: {one_line(str(error))}") from None
 
 
-async def _found(
-    bench: Bench, text: LeanText, at: int, plan: Plan, earlier: Sequence[Lemma], goals: GoalSet, without: Costs
-) -> Outcome:
+async def _found(bench: Bench, plan: Plan, earlier: Sequence[Lemma], goals: GoalSet, without: Costs) -> Outcome:
+    text = goals.file.text
     signature, examples = await bench.signature(text)
     met = goals_met([*plan.searches, *(f.saved for f in without.found if f.saved)])
     taken = declared_names(text.body)
@@ -87,8 +86,7 @@ async def _found(
     finally:
         bench.close()
     found = await measured(bench.executor, goals, lemmas, without) if goals.numbers else None
-    kept = await _audited(bench, text, at, _kept(lemmas, found), found)
-    library = _library(text, at, kept, found)
+    kept = await _audited(bench, goals, _kept(lemmas, found), found)
     document = {
         "lemmas": [_row(x, found) for x in kept],
         "retired": [_row(x, found) for x in lemmas if x not in kept],
@@ -99,7 +97,7 @@ async def _found(
     if plan.world:
         book, stated = await read_textbook(bench, plan.world)
         document["textbook"] = found_again(book, stated, list(discovery.statements.values()))
-    return Outcome(document, library)
+    return Outcome(document, _library(goals, kept, found))
 
 
 def _kept(lemmas: Sequence[Lemma], found: Measured | None) -> list[Lemma]:
@@ -137,12 +135,13 @@ def _goals(goals: GoalSet, found: Measured | None) -> dict[str, Any]:
     }
 
 
-def _library(text: LeanText, at: int, lemmas: Sequence[Lemma], found: Measured | None) -> str:
+def _library(goals: GoalSet, lemmas: Sequence[Lemma], found: Measured | None) -> str:
     """The file up to the goals, the lemmas, and the ends of open scopes."""
     if not lemmas:
         return ""
+    text = goals.file.text
     noted = [replace(x, origin=_provenance(x, found)) for x in lemmas]
-    parts = [_up_to(text.text, at).rstrip(), block(noted), *scope_ends(_up_to(text.body, at))]
+    parts = [_up_to(text.text, goals.at).rstrip(), block(noted), *scope_ends(_up_to(text.body, goals.at))]
     return "\n\n".join(parts).lstrip("\n") + "\n"
 
 
@@ -161,28 +160,20 @@ def _provenance(lemma: Lemma, found: Measured | None) -> str:
     return f"{about} Saves {w.saved} calls on {goals} goals; {w.uses} of their proofs use it."
 
 
-async def _audited(
-    bench: Bench, text: LeanText, at: int, lemmas: Sequence[Lemma], found: Measured | None
-) -> list[Lemma]:
+async def _audited(bench: Bench, goals: GoalSet, lemmas: Sequence[Lemma], found: Measured | None) -> list[Lemma]:
     """The lemmas that the audit accepts, with all those that their proofs use."""
-    kept = list(lemmas)
+    kept, path, auditor = list(lemmas), goals.file.text.path, bench.executor.auditor
     while kept:
-        source = parse(_library(text, at, kept, found).encode(), text.path)
-        place = bench.place
-        verdicts = await bench.executor.auditor.audit_source(
-            source.body, place.imports, file=text.path, before=place.before
-        )
+        body = parse(_library(goals, kept, found).encode(), path).body
+        verdicts = await auditor.audit_source(body, goals.file.imports, file=path, before=goals.file.before)
         refused = {v.name.split(".")[-1] for v in verdicts if v.verdict != "proved"}
-        rest = [x for x in kept if x.name not in refused]
-        if len(rest) == len(kept):
-            if refused:
-                raise UserError(
-                    f"{text.path}: the audit rejects {', '.join(sorted(refused))} of the file itself; correct it first"
-                )
+        if not refused:
             break
-        for lemma in kept:
-            if lemma.name in refused:
-                say(f"turnstile: {lemma.name} is left out: the audit rejects its proof")
-                rest = [x for x in rest if x not in resting_on(kept, lemma)]
-        kept = rest
+        if refused.isdisjoint(x.name for x in kept):
+            names = ", ".join(sorted(refused))
+            raise UserError(f"{path}: the audit rejects {names} of the file itself; correct it first")
+        for lemma in [x for x in kept if x.name in refused]:
+            say(f"turnstile: {lemma.name} is left out: the audit rejects its proof")
+            gone = resting_on(kept, lemma)
+            kept = [x for x in kept if x not in gone]
     return kept

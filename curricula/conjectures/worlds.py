@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 from collections.abc import Sequence
 
@@ -12,22 +11,24 @@ from curricula.conjectures.order import path_order
 from curricula.conjectures.signature import Known, Signature
 from curricula.conjectures.statements import Statement
 from curricula.worlds.development import Development
+from curricula.worlds.developments import PEANO, SEQUENCES
 from prover.errors import UserError
 from prover.lean.text import LeanText, parse
 
-WORLDS = ("peano", "sequences")
+WORLDS = {"peano": PEANO, "sequences": SEQUENCES}
 """Worlds of definitions and lemmas. The others have no lemmas to find."""
 SAMPLES = 2000
+DIFFICULTY = (2, 5)
 
 
 def development(name: str) -> Development:
     """The development of a world in WORLDS. Raises UserError for other names."""
     if name not in WORLDS:
         raise UserError(f"world {name!r}: has no definitions of its own; choose one of {', '.join(WORLDS)}")
-    return importlib.import_module(f"curricula.worlds.{name}").WORLD
+    return WORLDS[name]
 
 
-def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (2, 5)) -> LeanText:
+def world_file(name: str, goals: int, seed: int) -> LeanText:
     """The definitions of a world, then `goals` different examples with `sorry`. Equal arguments give equal files. Raises UserError if the
     world has too few goals."""
     world = development(name)
@@ -36,7 +37,7 @@ def world_file(name: str, goals: int, seed: int, difficulty: tuple[int, int] = (
     for _ in range(SAMPLES):
         if len(found) == goals:
             break
-        if (statement := world.derived(rng, difficulty)) is not None:
+        if (statement := world.derived(rng, DIFFICULTY)) is not None:
             found[statement] = None
     if len(found) < goals:
         raise UserError(f"world {name}: found {len(found)} of {goals} goals; lower --goals")

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from curricula.library import Split, split_of
+from curricula.worlds import first_order, logic, rewriting
 from curricula.worlds.chains import RADIUS
+from curricula.worlds.developments import PEANO, SEQUENCES, program
 from curricula.worlds.theorems import WorldTheorem
 from prover.errors import UserError
 
 __all__ = ["WORLDS", "WorldSplit", "WorldTheorem", "in_split", "world"]
+Sample = Callable[[random.Random, tuple[int, int]], WorldTheorem | None]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of a world."""
+class World:
+    """A generator of theorems, and its limits."""
 
+    sample: Sample
+    """A random theorem whose difficulty is likely in a range, or None."""
     difficulties: tuple[int, int]
     """Default (lowest, highest) difficulty."""
     harder: int
@@ -27,16 +32,22 @@ class Limits:
     """Samples without a new theorem after which the world counts as exhausted."""
 
 
-LOGIC = Limits((3, 20), 8, 30_000)
-EQUATIONS = Limits((2, 9), 2 * RADIUS, 1000)
-"""The distance of an equation is exact up to `harder`, so no statement is on both sides."""
-WORLDS: dict[str, Limits] = {
-    "logic": LOGIC,
-    "first_order": LOGIC,
-    "rewriting": EQUATIONS,
-    "peano": EQUATIONS,
-    "sequences": EQUATIONS,
-    "programs": EQUATIONS,
+def _logic(sample: Sample) -> World:
+    return World(sample, (3, 20), 8, 30_000)
+
+
+def _equations(sample: Sample) -> World:
+    """The distance of an equation is exact up to `harder`, so no statement is on both sides."""
+    return World(sample, (2, 9), 2 * RADIUS, 1000)
+
+
+WORLDS = {
+    "logic": _logic(logic.sample),
+    "first_order": _logic(first_order.sample),
+    "rewriting": _equations(rewriting.sample),
+    "peano": _equations(PEANO.sample),
+    "sequences": _equations(SEQUENCES.sample),
+    "programs": _equations(program),
 }
 WorldSplit = Literal[Split, "easier", "harder"]
 """A split by hash of the statement up to names, or the theorems up to or above the world's `harder`."""
@@ -53,24 +64,24 @@ def world(
     """
     if name not in WORLDS:
         raise UserError(f"unknown world {name!r}; choose one of {', '.join(WORLDS)}")
-    module, limits = importlib.import_module(f"curricula.worlds.{name}"), WORLDS[name]
-    lowest, highest = difficulty or limits.difficulties
+    chosen = WORLDS[name]
+    lowest, highest = difficulty or chosen.difficulties
     if count < 1 or not 1 <= lowest <= highest:
         raise UserError(f"world:{name}: count must be at least 1, and difficulty LOW-HIGH with 1 ≤ LOW ≤ HIGH")
     if split is not None and split not in SPLITS:
         raise UserError(f"world:{name}: unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    lowest = max(lowest, limits.harder + 1) if split == "harder" else lowest
-    highest = min(highest, limits.harder) if split == "easier" else highest
+    lowest = max(lowest, chosen.harder + 1) if split == "harder" else lowest
+    highest = min(highest, chosen.harder) if split == "easier" else highest
     rng = random.Random(f"turnstile world {name} {seed}")
     found: dict[str, WorldTheorem] = {}
     fruitless = 0
     while len(found) < count:
-        if lowest > highest or fruitless >= limits.samples:
+        if lowest > highest or fruitless >= chosen.samples:
             wanted = f"{count} theorems" + (f" of split {split}" if split else "")
             raise UserError(
                 f"world:{name}: found {len(found)} of {wanted} with difficulty {lowest}-{highest}; lower count or widen difficulty"
             )
-        new = module.sample(rng, (lowest, highest))
+        new = chosen.sample(rng, (lowest, highest))
         fruitless += 1
         if new is not None and lowest <= new.difficulty <= highest and in_split(new, split) and new.key not in found:
             found[new.key] = new

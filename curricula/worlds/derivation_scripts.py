@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from curricula.worlds.derivations import Derivation, each
 from curricula.worlds.formulas import Formula, renamed, show
 
@@ -17,7 +19,7 @@ def script(derivation: Derivation, hypotheses: tuple[Formula, ...], goal: Formul
 class _Script:
     def __init__(self, named: int) -> None:
         """`named`: number of hypotheses with a name."""
-        self._count = named
+        self._names = (f"h{i}" for i in itertools.count(named + 1))
 
     def lines(self, d: Derivation, names: Names, goal: Formula) -> list[str]:
         f, (rule, _, term) = d.formula, d.rule.partition(" ")
@@ -67,19 +69,18 @@ class _Script:
     def _applied(self, d: Derivation, names: Names, goal: Formula, inner: list[str]) -> list[str]:
         """The lines of a rule that uses an implication. `inner`: proof of its premise."""
         f = d.formula
-        self._count += 1
-        step = f"h{self._count}"
+        step = next(self._names)
         result, apply = self._have(f[2], f"{names[f]} {step}")
         have = [f"have {step} : {show(f[1])} := by", *(f"  {text}" for text in inner)]
         return [*have, apply, *self.lines(d.premises[1], names | {f[2]: result}, goal)]
 
     def _have(self, f: Formula, proof: str) -> tuple[str, str]:
-        self._count += 1
-        return f"h{self._count}", f"have h{self._count} : {show(f)} := {proof}"
+        name = next(self._names)
+        return name, f"have {name} : {show(f)} := {proof}"
 
     def _named(self, names: Names, f: Formula) -> tuple[str, Names]:
-        self._count += 1
-        return f"h{self._count}", names | {f: f"h{self._count}"}
+        name = next(self._names)
+        return name, names | {f: name}
 
 
 def _consequences(d: Derivation, names: Names, rule: str, term: str) -> dict[Formula, str]:

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from curricula.worlds.chains import calc, canonical, same_but_one_argument, scramble, shortest
 from curricula.worlds.terms import Algebra, Rule, Step, Term, heads_of, parse, show, variables_of
 from curricula.worlds.theorems import WorldTheorem, renaming, world_theorem
-from curricula.worlds.theories import Function, Lemma, Theory
+from curricula.worlds.theories import Lemma, Theory
 from prover.lean.brackets import closing
 
 _TERM = re.compile(r"[\w\s()]+")
@@ -38,12 +38,10 @@ class Development:
         """The defining equations of the functions, as lemmas whose proof is `rfl`."""
         found = []
         sorts = Algebra(self.theory.operations, self.theory.variables, ()).sorts
-        for function in self.theory.functions:
-            for equation in function.equations:
-                left = parse(equation.partition(" = ")[0])
-                heads = [head for t in left[1:] for head in heads_of(t)]
-                binders = " ".join(f"({v} : {self.lean_type(sorts[v])})" for v in variables_of(left))
-                found.append(Lemma("_".join([left[0], *heads]), f"{binders} : {equation}".strip(), "rfl"))
+        for equation in (e for equations in self.theory.functions.values() for e in equations):
+            left = parse(equation.partition(" = ")[0])
+            binders = " ".join(f"({v} : {self.lean_type(sorts[v])})" for v in variables_of(left))
+            found.append(Lemma("_".join(heads_of(left)), f"{binders} : {equation}".strip(), "rfl"))
         return tuple(found)
 
     @cached_property
@@ -147,7 +145,7 @@ class Development:
         """The types, the functions, and the available lemmas with their proofs, as Lean source."""
         render = self.renderer(swapped)
         blocks = [self._inductive(sort, swapped) for sort in self.theory.types]
-        blocks += [self._function(f, swapped) for f in self.theory.functions]
+        blocks += [self._function(name, swapped) for name in self.theory.functions]
         blocks += [render(text) for text in self.theory.definitions]
         blocks.append("\n".join(f"theorem {e.name} {render(e.statement)} := rfl" for e in self.equations))
         for lemma in lemmas:
@@ -163,9 +161,9 @@ class Development:
         lines += [f"  | {c} : {self._arrows(c, swapped)}" for c in self.theory.types[sort]]
         return "\n".join([*lines, f"open {self.lean_type(sort)}"])
 
-    def _function(self, function: Function, swapped: Collection[str]) -> str:
-        lines = [f"def {function.name} : {self._arrows(function.name, swapped)}"]
-        for equation in function.equations:
+    def _function(self, name: str, swapped: Collection[str]) -> str:
+        lines = [f"def {name} : {self._arrows(name, swapped)}"]
+        for equation in self.theory.functions[name]:
             left, right = (self._swap(parse(t), swapped) for t in equation.split(" = "))
             lines.append(f"  | {', '.join(map(show, left[1:]))} => {show(right)}")
         return "\n".join(lines)

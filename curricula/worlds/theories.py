@@ -33,14 +33,6 @@ Words = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Function:
-    """A function with its defining equations."""
-
-    name: str
-    equations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Lemma:
     """A theorem with its proof."""
 
@@ -88,7 +80,8 @@ class Theory:
 
     types: dict[str, Words] = field(default_factory=dict)
     """Inductive types: constructors, with the sorts of their arguments."""
-    functions: list[Function] = field(default_factory=list)
+    functions: dict[str, list[str]] = field(default_factory=dict)
+    """Functions, with their defining equations."""
     definitions: list[str] = field(default_factory=list)
     """Lean source after the functions."""
     lemmas: list[Lemma] = field(default_factory=list)
@@ -106,9 +99,9 @@ class Theory:
     def use(self, other: Theory, names: Collection[str]) -> None:
         """Begin with the types, functions and lemmas of these names in another theory."""
         self.types |= {sort: cases for sort, cases in other.types.items() if sort in names}
-        self.functions += [f for f in other.functions if f.name in names]
+        self.functions |= {name: equations for name, equations in other.functions.items() if name in names}
         self.lemmas += [x for x in other.lemmas if x.name in names]
-        used = [c for cases in self.types.values() for c in cases] + [f.name for f in self.functions]
+        used = [*(c for cases in self.types.values() for c in cases), *self.functions]
         self.operations |= {name: other.operations[name] for name in used if name in other.operations}
         self.borrowed |= self.operations.keys()
 
@@ -123,7 +116,7 @@ class Theory:
                 self.operations |= {c: (args, name) for c, args in self.types[name].items()}
             case "def":
                 self.operations[name] = _signature(after)
-                self.functions.append(Function(name, tuple(body)))
+                self.functions[name] = body
             case "lean":
                 self.definitions += body
                 if after:

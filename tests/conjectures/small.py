@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from curricula.conjectures.expressions import DEFAULT, Binder, Const, Constant, Expr, Free, Sort, apply, closed, free
-from curricula.conjectures.signature import TYPE, Known, Signature
+from curricula.conjectures.expressions import DEFAULT, TYPE, Binder, Const, Constant, Expr, Free, Sort, closed, free
+from curricula.conjectures.signature import Known, Signature
 from curricula.conjectures.statements import Statement, stated
 
 N = Const(("N",))
@@ -20,19 +20,19 @@ def arrow(*types: Expr) -> Expr:
 
 
 def add(a: Expr, b: Expr) -> Expr:
-    return apply(Const(("N", "add")), a, b)
+    return Const(("N", "add")).apply(a, b)
 
 
 def mul(a: Expr, b: Expr) -> Expr:
-    return apply(Const(("N", "mul")), a, b)
+    return Const(("N", "mul")).apply(a, b)
 
 
 def succ(a: Expr) -> Expr:
-    return apply(Const(("N", "succ")), a)
+    return Const(("N", "succ")).apply(a)
 
 
 def equal(a: Expr, b: Expr) -> Expr:
-    return apply(EQ, N, a, b)
+    return EQ.apply(N, a, b)
 
 
 def numbers(names: str) -> list[Free]:
@@ -58,7 +58,7 @@ def signature(*known: Statement) -> Signature:
 
 
 def le(a: Expr, b: Expr) -> Expr:
-    return apply(Const(("N", "le")), a, b)
+    return Const(("N", "le")).apply(a, b)
 
 
 def with_equations(*known: Statement) -> Signature:
@@ -68,10 +68,10 @@ def with_equations(*known: Statement) -> Signature:
     constants = dict(found.constants)
     constants["N", "le"] = Constant(("N", "le"), "def", (), arrow(N, N, PROP))
     found = Signature(found.known, constants, found.library)
-    exists = apply(Const(("Exists",), (("s", ("z",)),)), N, closed([c], equal(add(a, c), b), lam=True))
+    exists = Const(("Exists",), (("s", ("z",)),)).apply(N, closed([c], equal(add(a, c), b), lam=True))
     found.equations = {
         ("N", "add"): [law(add(a, ZERO), a), law(add(a, succ(b)), succ(add(a, b)))],
         ("N", "mul"): [law(mul(a, ZERO), ZERO), law(mul(a, succ(b)), add(mul(a, b), a))],
-        ("N", "le"): [stated(apply(EQ, PROP, le(a, b), exists))],
+        ("N", "le"): [stated(EQ.apply(PROP, le(a, b), exists))],
     }
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curricula.conjectures.expressions import Binder, Const, NotExpressible, Opaque, Var, constants_of, source_of
+from curricula.conjectures.expressions import Binder, Const, NotExpressible, Opaque, Var, constants_of
 from curricula.conjectures.statements import Rules, instance_of, opened
 from tests.conjectures.small import ZERO, N, add, equal, law, mul, numbers, succ
 
@@ -35,7 +35,7 @@ def test_an_export_gives_types_and_says_which_proofs_are_open() -> None:
     theorem = constants[("t",)]
     assert theorem.open and theorem.kind == "theorem"
     assert theorem.type == Binder(False, "n", 0, Const(("N",)), equal(Var(0), Var(0)))
-    assert source_of(theorem.type) == "(∀ (n : @_root_.N), (@_root_.Eq.{(0+1)} @_root_.N n n))"
+    assert theorem.type.source() == "(∀ (n : @_root_.N), (@_root_.Eq.{(0+1)} @_root_.N n n))"
 
 
 @pytest.mark.parametrize("entry", [["e", "a", 99, 0], ["d", "theorem", 0], ["x"], ["e", "c", 99, []], 3])
@@ -53,12 +53,12 @@ def test_an_expression_that_is_huge_as_a_tree_is_not_looked_into() -> None:
 @pytest.mark.parametrize("name", [("_private", "M", 0, "x"), ("a»b",), ("a\nb",), ()])
 def test_names_that_cannot_be_written_are_not_written(name: tuple[str | int, ...]) -> None:
     with pytest.raises(NotExpressible):
-        source_of(Const(name))
+        Const(name).source()
 
 
 def test_binders_that_hide_each_other_get_other_names() -> None:
     inner = Binder(False, "n", 0, N, equal(Var(0), Var(1)))
-    assert source_of(Binder(False, "n", 0, N, inner)).count("n_1") == 2
+    assert Binder(False, "n", 0, N, inner).source().count("n_1") == 2
 
 
 def test_forms_are_equal_up_to_names_order_and_symmetry() -> None:
@@ -89,7 +89,9 @@ def test_opening_and_closing_a_statement_gives_it_back() -> None:
 
 def test_rules_decide_equations_without_loops() -> None:
     a, b, c = numbers("a b c")
-    rules = Rules([law(add(a, b), add(b, a)), law(add(a, ZERO), a)])
+    rules = Rules()
+    rules.add(law(add(a, b), add(b, a)))
+    rules.add(law(add(a, ZERO), a))
     assert rules.join(law(add(ZERO, mul(b, c)), mul(b, c)))
     assert rules.join(law(add(add(a, b), c), add(c, add(b, a))))
     assert not rules.join(law(add(add(a, b), c), add(a, add(b, c))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curricula.conjectures.expressions import Const, apply, free
+from curricula.conjectures.expressions import Const, free
 from curricula.conjectures.measure import Worth
 from curricula.conjectures.selection import at_random, by_compression, by_novelty
 from curricula.conjectures.statements import Statement, equation, stated
@@ -14,7 +14,7 @@ def law(name: str) -> Statement:
     """`f (f n) = n`, of a function."""
     n = free("n", N)
     f = Const((name,))
-    return stated(equation(N, apply(f, apply(f, n)), n))
+    return stated(equation(N, f.apply(f.apply(n)), n))
 
 
 def test_what_others_save_as_well_counts_last() -> None:

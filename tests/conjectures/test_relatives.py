@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from curricula.conjectures.expressions import Const, Constant, Expr, Free, apply, closed, free
+from curricula.conjectures.expressions import FALSE, TRUE, Const, Constant, Expr, Free, closed, free
 from curricula.conjectures.filters import false_for_truth_values
 from curricula.conjectures.relatives import (
     conclusion_parts,
@@ -17,7 +17,7 @@ from curricula.conjectures.relatives import (
     simplified,
     special_cases,
 )
-from curricula.conjectures.samples import FALSE, TRUE, Samples
+from curricula.conjectures.samples import Samples
 from curricula.conjectures.signature import Signature
 from curricula.conjectures.statements import Statement, stated
 from tests.conjectures.small import PROP, ZERO, add, arrow, equal, law, numbers, signature, succ
@@ -37,7 +37,7 @@ def logic() -> Signature:
     x, y = propositions("p q")
 
     def about(name: str, fields: list[Expr]) -> Expr:
-        return closed([x, y], arrow(*fields, apply(Const((name,)), x, y)))
+        return closed([x, y], arrow(*fields, Const((name,)).apply(x, y)))
 
     constants = [
         *(Constant((name,), "inductive", (), arrow(PROP, PROP, PROP)) for name in ("Both", "Either")),
@@ -50,11 +50,11 @@ def logic() -> Signature:
 
 
 def both(x: Expr, y: Expr) -> Expr:
-    return apply(Const(("Both",)), x, y)
+    return Const(("Both",)).apply(x, y)
 
 
 def either(x: Expr, y: Expr) -> Expr:
-    return apply(Const(("Either",)), x, y)
+    return Const(("Either",)).apply(x, y)
 
 
 NEVER = Const(("Never",))
@@ -116,7 +116,7 @@ def test_special_cases_and_further_hypotheses_of_a_true_statement_are_true() -> 
         (stated(NEVER, [arrow(p, NEVER)]), True),
         (stated(arrow(arrow(p, FALSE), NEVER), [p]), False),
         (stated(p, [arrow(arrow(p, q), p)]), False),  # classically true: whether it has a proof is left open
-        (stated(p, [apply(Const(("Unknown",)), p)]), False),
+        (stated(p, [Const(("Unknown",)).apply(p)]), False),
         (law(add(a, b), a), False),  # about data
     ],
 )
@@ -126,10 +126,10 @@ def test_truth_values_refute(statement: Statement, false: bool) -> None:
 
 def test_a_recursive_connective_is_not_evaluated() -> None:
     x = propositions("p")[0]
-    loop = apply(Const(("Loop",)), x)
+    loop = Const(("Loop",)).apply(x)
     constants = {
         ("Loop",): Constant(("Loop",), "inductive", (), arrow(PROP, PROP)),
         ("Loop", "mk"): Constant(("Loop", "mk"), "constructor", (), closed([x], arrow(loop, loop))),
     }
-    statement = stated(NEVER, [apply(Const(("Loop",)), p)])
+    statement = stated(NEVER, [Const(("Loop",)).apply(p)])
     assert not false_for_truth_values(Samples(Signature([], constants)), statement)

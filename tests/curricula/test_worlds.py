@@ -13,8 +13,9 @@ import pytest
 
 from curricula import sets, sources
 from curricula.library import split_of
-from curricula.worlds import WORLDS, first_order, in_split, logic, peano, programs, rewriting, sequences, world
+from curricula.worlds import WORLDS, first_order, in_split, logic, rewriting, world
 from curricula.worlds.chains import RADIUS, canonical, scramble, shortest
+from curricula.worlds.developments import PEANO, PROGRAMS, SEQUENCES
 from curricula.worlds.spec import world_of
 from curricula.worlds.terms import Step, Term, get, parse, put, size, substitute, variables_of
 from curricula.worlds.theorems import renaming
@@ -25,9 +26,7 @@ from rl.theorem_splits import file_theorems
 from tests.lean.conftest import Loop, loop, server
 
 __all__ = ["loop", "server"]
-DEVELOPMENTS = {"peano": peano.WORLD, "sequences": sequences.WORLD} | {
-    f"programs {i}": each for i, each in enumerate(programs.DEVELOPMENTS)
-}
+DEVELOPMENTS = {"peano": PEANO, "sequences": SEQUENCES} | {f"programs {i}": each for i, each in enumerate(PROGRAMS)}
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -245,7 +244,7 @@ def test_what_a_world_does_not_have_is_one_line(spec: str, message: str) -> None
 
 
 def test_unbalanced_sources_are_refused() -> None:
-    render = peano.WORLD.renderer(())
+    render = PEANO.renderer(())
     for text in ("(add a (succ b)", "a = (", "(∀ a, (add a b)"):
         with pytest.raises(ValueError, match="unbalanced parentheses"):
             render(text)
