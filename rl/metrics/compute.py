@@ -207,8 +207,12 @@ def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
 
 
 def staleness(attempts: Iterable[Attempt], learned: int) -> dict[str, float]:
-    """`staleness/...` of the model's attempts while `learned` was the newest version. Version 0 means no model."""
-    behind = [learned - a.model_version for a in attempts if a.model_version > 0]
+    """`staleness/...` of the model's attempts while `learned` was the newest version. Version 0 is a pretrained model, or none: only a
+    model's attempts have an entropy or rollouts."""
+    asked = [
+        a for a in attempts if a.model_version > 0 or a.stats.get("entropy") is not None or a.stats.get("rollouts")
+    ]
+    behind = [learned - a.model_version for a in asked]
     if not behind:
         return {}
     return {"staleness/mean": sum(behind) / len(behind), "staleness/max": float(max(behind))}

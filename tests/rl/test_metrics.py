@@ -128,6 +128,13 @@ def test_a_round_by_hand():
     assert (found["audit/rejected"], found["audit/rejection_rate"]) == (1, pytest.approx(1 / 3))
 
 
+def test_attempts_of_a_pretrained_model_count_as_version_0():
+    searched, sampled = (
+        attempt("x", "proved", stats=stats) for stats in ({"entropy": 1.0}, {"rollouts": 8, "correct": 1})
+    )
+    assert compute.staleness([searched, sampled, attempt("y", "budget", model_version=1)], 1)["staleness/mean"] == 2 / 3
+
+
 def test_a_replaced_prover_counts_from_nothing():
     def counted(steps, lean_s):
         return {"steps": steps, "lean_s": lean_s, "restarts": 0.0, "rss_mb": 1.0}
@@ -143,6 +150,7 @@ def test_a_replaced_prover_counts_from_nothing():
 
 def test_figures_without_data_are_left_out():
     assert compute.of_attempts([], set()) == {} and compute.staleness([], 3) == {}
+    assert compute.staleness([attempt("x", "proved")], 3) == {}
     failed = [attempt("x", "budget")]
     assert not any(n.startswith(("cost/lean_calls_per", "proofs/mean")) for n in compute.of_attempts(failed, set()))
     assert compute.tokens_per_second(failed, 1.0) == {}, "no model took part"
