@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from rich.console import Console
 
 from prover.solve.job import Found, Trace
 from prover.solve.ledger import Ledger
@@ -164,7 +165,7 @@ def trainer(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch, stalene
 
     monkeypatch.setattr(loop, "theorems_of", theorems)
     monkeypatch.setattr(loop.run_summary, "finish", lambda *arguments: {})  # draws for seconds
-    monkeypatch.setattr(loop, "Tracker", lambda *arguments: MagicMock())
+    monkeypatch.setattr(loop, "Tracker", lambda *arguments: MagicMock(console=Console(quiet=True)))
     monkeypatch.setattr(loop, "Fleet", lambda config, folder, say: Fleet(world, config))
     monkeypatch.setattr(loop, "start_recorder", lambda config, path, lean, log: Actor(path))
     monkeypatch.setattr(loop, "start_preparation", lambda config, path, log: Actor(path))
