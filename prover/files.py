@@ -124,7 +124,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically: it is complete or unchanged. Raises UserError."""
     target = path.resolve() if path.is_symlink() else path
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    scratch = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     try:
         if target.exists() and not target.is_file():  # write to a pipe or device instead of replacing it
             target.write_bytes(data)

@@ -118,7 +118,8 @@ class Bench:
         ground = [c for c in constants if not any(level[0] == "p" for level in c.levels)]
         terms = {c: text for c in ground if (text := c.text())}
         types = await self._theorems([f"{t} = {t} := rfl" for t in terms.values()], "")
-        return {c: type_.spine()[1][0] for c, type_ in zip(terms, types, strict=True) if type_ is not None}
+        # A type that is too large has no arguments.
+        return {c: t.spine()[1][0] for c, t in zip(terms, types, strict=True) if t is not None and t.spine()[1]}
 
     async def _equations(self, functions: Sequence[NameParts]) -> dict[NameParts, list[Statement]]:
         """The equations by which Lean computes functions: `f.eq_1`, `f.eq_2`, …"""

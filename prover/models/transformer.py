@@ -237,6 +237,12 @@ def save_folder(
         if head is not None:
             write_head(fresh, head)
         (fresh / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        if path.exists():
-            os.replace(path, Path(scratch) / "old")
-        os.replace(fresh, path)
+        old = Path(scratch) / "old"
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(fresh, path)
+        except BaseException:
+            if old.exists():
+                os.replace(old, path)
+            raise

@@ -132,11 +132,12 @@ async def _results(c: ConjectureBench) -> list[ConjectureResult]:
 
 
 def _recorded(path: Path | None) -> list[ConjectureResult]:
-    """The rows of a record. Raises UserError for another file."""
+    """The rows of a record, without a partial last line. Raises UserError for another file."""
     if path is None or not path.exists():
         return []
+    whole, end, rest = path.read_bytes().rpartition(b"\n")
     try:
-        return msgspec.json.Decoder(ConjectureResult).decode_lines(path.read_bytes())
+        return msgspec.json.Decoder(ConjectureResult).decode_lines(whole if end else rest)
     except msgspec.MsgspecError as e:
         raise UserError(f"{path}: not a record of this benchmark ({e}); name another file, or remove it") from None
 

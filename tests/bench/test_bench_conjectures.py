@@ -68,8 +68,8 @@ def test_both_sides_stay_within_the_calls_and_a_run_resumes(tmp_path: Path) -> N
     assert row.lemmas  # the definitions give some within 20 calls
     assert totals["goals"] == 2 and totals["calls_without"] <= 40
     assert totals["calls_with"] <= 40 + 8  # a text states up to eight conjectures at once
+    record.write_bytes(line + b'\n{"key":')  # a killed process of an earlier version leaves a partial last line
     assert bench_conjectures(**settings)["peano"] == totals
-    assert len(record.read_bytes().splitlines()) == 1
 
 
 @pytest.mark.lean

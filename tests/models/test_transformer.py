@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,24 @@ def test_save_and_load(policy: LanguageModelPolicy, tmp_path: Path) -> None:
     ids = torch.tensor([tokenizer("⊢ n < m")["input_ids"]])
     with torch.no_grad():
         torch.testing.assert_close(plain(ids).logits, policy.model(ids).logits)
+
+
+def test_a_save_that_fails_keeps_the_old_model(
+    policy: LanguageModelPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy.save(tmp_path / "m")
+    replaced = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if source.name == "new":
+            raise OSError("no space")
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        policy.save(tmp_path / "m")
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+    LanguageModelPolicy.load(tmp_path / "m")
 
 
 def test_broken_folders_say_what_is_wrong(policy: LanguageModelPolicy, tmp_path: Path) -> None:
