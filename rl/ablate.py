@@ -36,6 +36,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no subgoals": ("learn.subgoals=0.0",),
     "no matchmaker": ("matchmaker.adaptive=false",),
     "assessor orders tactics": ('prover.assess=["tactics"]', "learn.assessor_seconds=10.0"),
+    "assessor orders premises": ('prover.assess=["premises"]', "learn.assessor_seconds=10.0"),
     "assessor as value": ('learn.value="none"', 'prover.assess=["goals"]', "learn.assessor_seconds=10.0"),
     "assessor in the matchmaker": ("matchmaker.assess=true", "learn.assessor_seconds=10.0"),
     "uniform replay": ("replay.prioritised=false",),

@@ -111,8 +111,8 @@ class ProverConfig:
     """Guide the search by the model's value."""
     use_ranker: bool = True
     """Learn to rank tactics from every tactic tried, and search in that order."""
-    assess: tuple[Literal["tactics", "goals", "batches"], ...] = ()
-    """Uses of the assessor: `tactics`, `goals`, `batches`; see docs/learning.md."""
+    assess: tuple[Literal["tactics", "premises", "goals", "batches"], ...] = ()
+    """Uses of the assessor: `tactics`, `premises`, `goals`, `batches`; see docs/learning.md."""
 
 
 @dataclass(frozen=True)

@@ -41,5 +41,6 @@ class Learned(NamedTuple):
             self.ranker,
             obfuscator,
             actions=config.actions,
-            assessor=self.assessor if "tactics" in config.assess else None,
+            assessor=self.assessor,
+            assess=config.assess,
         )

@@ -1,14 +1,16 @@
-"""Assessors: predict the cost of a goal and the outcome of a tactic, before Lean is asked.
+"""Assessors: predict the cost of a goal, the outcome of a tactic and the use of a premise, before Lean is asked.
 
-One model with the features of prover/models/ranker.py. Every head is a categorical distribution:
+One model with the features of prover/models/ranker.py and prover/models/premise_features.py. Every head is a categorical distribution:
 
     calls(goal)             Lean calls until the goal is proved, in doublings; the last bin is more calls, or never
     steps(goal)             tactics left, given that the goal is proved
     outcome(goal, tactic)   error, time limit, progress, or the goal closed
+    used(goal, premise)     whether a tactic that starts a proof of the goal names the premise, given that the goal is proved
 
-With hashed features averaged to a goal vector g and summed to a tactic vector t:
+With hashed features averaged to a goal vector g and summed to a tactic vector t or a premise vector p:
 
-    h = relu(W g + b),   calls, steps = softmax(V h + c),   outcome_k = softmax(bias_k(t) + t . (R_k g) + U_k h + d_k)
+    h = relu(W g + b),   calls, steps = softmax(V h + c),   outcome_k = softmax(bias_k(t) + t . (R_k g) + U_k h + d_k),
+    used = sigmoid(bias(p) + p . (Q g) + u . h + e)
 
 A goal that was not proved within n calls has a cost above n: training treats it as right-censored (discrete-time
 survival; Gensheimer & Narasimhan 2019). A probability of a proof therefore always names its calls. Training:
@@ -27,6 +29,7 @@ import numpy as np
 from prover.arrays import load_arrays, save_arrays
 from prover.lean.theorem import Goal
 from prover.models.base import Query, ValueEstimate
+from prover.models.premise_features import Offered
 from prover.models.ranker import BUCKETS, Candidate, goal_features, summed
 
 WIDTH = 24
@@ -50,8 +53,14 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "steps": (WIDTH + 1, STEP_BINS),
     "relation": (WIDTH, len(OUTCOMES) * WIDTH),
     "accepts": (WIDTH + 1, len(OUTCOMES)),
+    "premise": (BUCKETS, WIDTH),
+    "premise_bias": (BUCKETS, 1),
+    "premise_relation": (WIDTH, WIDTH),
+    "used": (WIDTH + 1, 1),
 }
 """Arrays of the model. The last of WIDTH + 1 rows is a bias."""
+LATER = ("premise", "premise_bias", "premise_relation", "used")
+"""Arrays that earlier files lack. They are read as zeros, which prefer no premise to another."""
 
 
 def call_bin(calls: int) -> int:
@@ -88,6 +97,10 @@ class Assessor:
     steps: np.ndarray
     relation: np.ndarray
     accepts: np.ndarray
+    premise: np.ndarray
+    premise_bias: np.ndarray
+    premise_relation: np.ndarray
+    used: np.ndarray
 
     def assess(self, goal: Goal) -> Assessment:
         """Estimates for a goal."""
@@ -102,6 +115,15 @@ class Assessor:
         vectors, bias = summed(candidates, self.tactic, self.bias)
         related = (g @ self.relation).reshape(len(OUTCOMES), WIDTH)
         return _softmax(bias + vectors @ related.T + _affine(self._hidden(g), self.accepts))
+
+    def uses(self, goal: Goal, offered: Offered) -> dict[str, float]:
+        """Probability that each premise is named by a tactic that starts a proof of the goal."""
+        if not offered:
+            return {}
+        g = self._vector(goal)
+        vectors, bias = summed(list(offered.values()), self.premise, self.premise_bias)
+        score = bias[:, 0] + vectors @ (g @ self.premise_relation) + _affine(self._hidden(g), self.used)
+        return dict(zip(offered, (1.0 / (1.0 + np.exp(-score))).tolist(), strict=True))
 
     def accepted(self, goal: Goal, candidates: Sequence[Candidate]) -> list[float]:
         """Probability that Lean accepts each tactic, at least LEAST, so that no tactic is ruled out."""
@@ -121,7 +143,8 @@ class Assessor:
     @staticmethod
     def load(path: Path) -> Assessor:
         """Read a file written by `save`. Raises UserError for any other."""
-        return Assessor(**load_arrays(path, FORMAT, "an assessor", SHAPES))
+        found = load_arrays(path, FORMAT, "an assessor", SHAPES, later=LATER)
+        return Assessor(**{n: found.get(n, np.zeros(shape, np.float32)) for n, shape in SHAPES.items()})
 
 
 class AssessedValue:

@@ -13,7 +13,7 @@ from typing import Literal
 from prover.lean.surroundings import Surroundings
 from prover.lean.theorem import Goal
 from prover.models.goal_names import GoalNames
-from prover.models.local_templates import LocalContext, local_context
+from prover.models.local_templates import LocalContext
 from prover.models.witness_templates import witness_terms
 
 Actions = Literal["full", "elementary"]
@@ -28,12 +28,16 @@ _CONNECTIVES = ("And", "Iff")
 
 
 def elementary_tactics(
-    goal: Goal, names: GoalNames, premises: Sequence[str], functions: Sequence[str], surroundings: Surroundings
+    goal: Goal,
+    names: GoalNames,
+    lemmas: Sequence[str],
+    functions: Sequence[str],
+    context: LocalContext,
+    surroundings: Surroundings,
 ) -> Iterator[str]:
-    """Every elementary step that fits a goal. `premises`: lemmas of the library, best first. `functions`: library functions to
-    unfold."""
-    context = local_context(goal, surroundings)
-    lemmas = list(dict.fromkeys([*context.lemmas, *premises]))[:_LEMMAS]
+    """Every elementary step that fits a goal. `lemmas`: best first, of which at most _LEMMAS are used. `functions`: library functions
+    to unfold. `context`: of the goal in its surroundings."""
+    lemmas = lemmas[:_LEMMAS]
     fresh = fresh_name(goal)
     yield from _connectives(goal, names, context, surroundings, fresh)
     yield from _hypotheses(goal, names, fresh)

@@ -50,17 +50,19 @@ class Candidate:
 
 
 @lru_cache(1 << 16)
-def _hash(feature: str) -> int:
+def feature_hash(feature: str) -> int:
+    """The bucket of a feature."""
     return zlib.crc32(feature.encode()) % BUCKETS
 
 
 @lru_cache(1 << 14)
 def _of_text(text: str) -> tuple[int, ...]:
     """Features of a skeleton; its own hash comes first."""
-    return tuple(map(_hash, [f"text {text}", *(f"word {w}" for w in dict.fromkeys(_WORD.findall(text)))]))
+    return tuple(map(feature_hash, [f"text {text}", *(f"word {w}" for w in dict.fromkeys(_WORD.findall(text)))]))
 
 
-def _parts(name: str) -> list[str]:
+def name_parts(name: str) -> list[str]:
+    """The words of a name, in lower case."""
     return [p.lower() for p in _PART.findall(name)]
 
 
@@ -121,11 +123,11 @@ def goal_features(goal: Goal) -> tuple[int, ...]:
     for c in dict.fromkeys(goal.constants):
         if not is_plumbing(c):
             found.append(f"constant {c}")
-            found += [f"part {p}" for p in _parts(c.rsplit(".", 1)[-1])]
+            found += [f"part {p}" for p in name_parts(c.rsplit(".", 1)[-1])]
     kinds = Counter(facts.kind(s) for s in facts.shapes.values())
     found += [f"has {k}" for k in kinds] + [f"has {min(n, 3)} {k}" for k, n in kinds.items()]
     found += [f"hypotheses {min(len(goal.hypotheses), 9)}", f"long {min(len(goal.target) // 20, 8)}"]
-    return tuple(dict.fromkeys(map(_hash, found)))
+    return tuple(dict.fromkeys(map(feature_hash, found)))
 
 
 class Reader:
@@ -176,7 +178,7 @@ class Reader:
         if len(lemmas) == 1:
             found += self._lemma(lemmas[0], text)
         own = _of_text(text)
-        return Candidate(own[0], tuple(dict.fromkeys((*own, *map(_hash, found)))))
+        return Candidate(own[0], tuple(dict.fromkeys((*own, *map(feature_hash, found)))))
 
     def _hypothesis(self, name: str) -> list[str]:
         """Features of a hypothesis: its own, and its relations to the target and to the other hypotheses."""
@@ -209,7 +211,7 @@ class Reader:
         return "mentions" if target in type_ else "without"
 
     def _lemma(self, name: str, text: str) -> list[str]:
-        found = [f"rank {self._rank.get(name, 99)}", *(f"lemma's {p}" for p in _parts(name)[-5:])]
+        found = [f"rank {self._rank.get(name, 99)}", *(f"lemma's {p}" for p in name_parts(name)[-5:])]
         premise = self._known.get(name)
         if premise is not None:
             strange = sum(c not in self._constants for c in premise.constants)

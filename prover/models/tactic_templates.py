@@ -17,9 +17,11 @@ from prover.models.fresh_names import NameObfuscator
 from prover.models.goal_names import GoalNames, names_of
 from prover.models.library_templates import further_tactics
 from prover.models.local_templates import local_context, local_tactics
+from prover.models.premise_features import premise_candidates
 from prover.models.ranker import Candidate, Reader, TacticRanker
 from prover.premises.imported import known_theorems
 from prover.premises.index import LibraryIndex, Premise
+from prover.premises.local import local_premises
 
 PORTFOLIO = ("rfl", "simp", "omega", "decide", "simp_all", "grind")
 """Closing tactics for any goal."""
@@ -169,7 +171,8 @@ class Explorer:
 
     `ranker`: gives a learned order instead; with an `obfuscator` it sees made-up names. The weights keep the share FLOOR of the
     probability, because a ranker may wrongly rule out a tactic. `premises`: number of premises that are used one by one.
-    `actions`: `elementary` leaves out automation. `assessor`: corrects the probabilities of a mixture (`assessed`).
+    `actions`: `elementary` leaves out automation. `assessor`: corrects the probabilities of a mixture (`assessed`) if `assess` has
+    `tactics`, and orders the lemmas that fill templates if it has `premises`.
     """
 
     def __init__(
@@ -181,9 +184,11 @@ class Explorer:
         obfuscator: NameObfuscator | None = None,
         actions: Actions = "full",
         assessor: Assessor | None = None,
+        assess: Sequence[str] = ("tactics",),
     ) -> None:
         self.seed = seed
-        self.assessor = assessor
+        self.assessor = assessor if "tactics" in assess else None
+        self.premise_assessor = assessor if "premises" in assess and obfuscator is None else None
         self.weighted = True
         self.premises = premises
         self.actions: Actions = actions
@@ -288,9 +293,12 @@ class Explorer:
         lemmas = [p for p in premises if (own[p].kind == "theorem" if p in own else self._is_lemma(p))]
         functions = [p for p in premises if p not in lemmas]
         if self.actions == "elementary":
-            steps = elementary_tactics(goal, at_hand, lemmas, functions, state.surroundings)
+            context = local_context(goal, state.surroundings)
+            lemmas = self._by_use(state, list(dict.fromkeys([*context.lemmas, *lemmas])))
+            steps = elementary_tactics(goal, at_hand, lemmas, functions, context, state.surroundings)
             yield from ((step, 1.0) for step in steps)
             return
+        lemmas = self._by_use(state, lemmas)
         lead = "intros; " if _binds(goal.target) else ""
         for i, tactic in enumerate(PORTFOLIO):
             yield lead + tactic, 4.0 * 0.9**i
@@ -318,6 +326,17 @@ class Explorer:
                 yield from _fill(_INDUCTION_GENERALIZING, fade=_FADE**i, h=[h], g=others)
         yield from self._unfolding(functions, at_hand)
         yield from self._lemmas(lemmas, functions, at_hand)
+
+    def _by_use(self, state: ProofState, lemmas: list[str]) -> list[str]:
+        """The lemmas in the order in which the assessor expects a proof to use them, with further ones of the surroundings."""
+        if self.premise_assessor is None:
+            return lemmas
+        goal = state.goals[0]
+        local = local_premises(state.surroundings).candidates(goal.constants, lemmas)
+        uses = self.premise_assessor.uses(
+            goal, premise_candidates(goal, local, [self._known[p] for p in lemmas if p in self._known])
+        )
+        return sorted([*uses, *(p for p in lemmas if p not in uses)], key=lambda p: -uses.get(p, 0.0))
 
     def _unfolding(self, functions: Sequence[str], at_hand: GoalNames) -> Iterator[tuple[str, float]]:
         if not functions:

@@ -103,13 +103,13 @@ def _source(manifest: Manifest) -> PremiseSource | None:
 
 def _with_explorer(model: Any, manifest: Manifest, seed: int, assessor: Assessor | None) -> Any:
     """The model mixed with the explorer, ordered by the trained ranker; without a ranker, the model alone. In both cases the assessor
-    corrects the probabilities if the run uses it for tactics."""
-    if "tactics" not in manifest.assess:
-        assessor = None
-    if manifest.ranker_file is None and assessor is None:
+    corrects the probabilities if the run uses it for tactics, and orders the explorer's lemmas if the run uses it for premises."""
+    if manifest.ranker_file is None and (assessor is None or "tactics" not in manifest.assess):
         return model
     ranker = TacticRanker.load(manifest.ranker_file) if manifest.ranker_file is not None else None
-    explorer = Explorer(library_index(), seed, ranker=ranker, actions=manifest.actions, assessor=assessor)
+    explorer = Explorer(
+        library_index(), seed, ranker=ranker, actions=manifest.actions, assessor=assessor, assess=manifest.assess
+    )
     return ExploringPolicy(model, explorer, EXPLORER_WEIGHT if ranker is not None else 0.0)
 
 

@@ -1,7 +1,7 @@
 """Learns the assessors (prover/models/assessor.py) from every tactic that searches of training theorems tried, and measures them.
 
 Each goal that a search expanded gives a row, whether it was solved or not. Its label is a cost: the Lean calls after which it was solved,
-or a lower bound if it was not solved. One theorem in HELD_OUT, by the hash of its name, is not trained on. Its goals measure how well each
+or a lower bound if it was not solved. A solved goal of an audited proof also tells which of its premises its tactics name. One theorem in HELD_OUT, by the hash of its name, is not trained on. Its goals measure how well each
 head separates (AUC) and how well its probabilities are calibrated (expected calibration error).
 """
 
@@ -12,9 +12,10 @@ import random
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from prover.lean.theorem import Goal, Theorem
@@ -31,8 +32,10 @@ from prover.models.assessor import (
     Assessor,
     call_bin,
 )
+from prover.models.premise_features import named_in, premise_candidates
 from prover.models.ranker import BUCKETS, Candidate, Reader, goal_features
 from prover.premises.index import Premise
+from prover.premises.local import LocalCandidate
 from prover.search.examples import Example
 from prover.solve.statements import goal_of
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS, trusts_solved
@@ -65,6 +68,8 @@ def collect_assessed(
         if outcomes:
             data = {"theorem": theorem.name, "state": e.text, "constants": e.constants, "premises": e.premises}
             data |= {"outcomes": outcomes, "steps": e.steps, "calls": e.total_visits, "root": e.depth == 0}
+            if e.solved and proved:
+                data |= {"used": sorted(named_in([t for t, _ in e.best])), "local": msgspec.to_builtins(e.local)}
             yield KIND, data | ({"statement": theorem.statement} if e.depth == 0 and theorem.statement else {})
 
 
@@ -111,6 +116,13 @@ class _Row:
     weight: float
     root: bool
     """Whether the goal is a whole theorem, so that all calls of the search count for it."""
+    premises: list[Candidate] = field(default_factory=list[Candidate])
+    used: list[bool] = field(default_factory=list[bool])
+    """Whether a tactic that starts a proof names each of the premises."""
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return [*self.tactics, *self.premises]
 
 
 def is_held_out(theorem: str) -> bool:
@@ -123,7 +135,7 @@ def train_assessor(
 ) -> tuple[Assessor | None, dict[str, float]]:
     """Train the assessors from scratch on the ledger's rows of kind `assessed`.
 
-    Returns the model, and metrics: numbers of `goals` and `tactics` trained on, `loss` (nats per goal), and `HEAD_auc`, `HEAD_ece` and
+    Returns the model, and metrics: numbers of `goals`, `tactics` and `premises` trained on, `loss` (nats per goal), and `HEAD_auc`, `HEAD_ece` and
     `HEAD_of` on goals of held-out theorems (`measure`). The model is None without rows to train on, or if there is no time.
     """
     c = config or AssessingConfig()
@@ -140,7 +152,8 @@ def train_assessor(
     train, measured = parts
     seen = {r.state for r in train}
     measured = [r for r in measured if r.state not in seen]  # the same subgoal of another theorem
-    metrics = {"goals": float(len(train)), "tactics": float(sum(len(r.tactics) for r in train))}
+    counts = {"goals": len(train), "tactics": sum(len(r.tactics) for r in train)}
+    metrics = {k: float(n) for k, n in {**counts, "premises": sum(len(r.premises) for r in train)}.items()}
     if not train:
         return None, metrics
     model, loss = _fit(train, c, rng, deadline)
@@ -156,6 +169,9 @@ def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row
     reader = Reader(goal, row["premises"], known)
     said = [(t, OUTCOMES.index(kind)) for kind, tactics in row["outcomes"].items() for t in tactics]
     tactics, outcomes = [reader.read(t) for t, _ in said], [k for _, k in said]
+    local = msgspec.convert(row.get("local", ()), list[LocalCandidate])
+    library = [known[p] for p in row["premises"] if p in known]
+    offered = premise_candidates(goal, local, library) if "used" in row else {}
     whole = _Row(
         row["state"],
         goal,
@@ -166,37 +182,23 @@ def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row
         row["steps"],
         row_weight(row),
         row["root"],
+        list(offered.values()),
+        [name in row["used"] for name in offered],
     )
     yield whole
     stated = goal_of(row["statement"]) if row.get("statement") else None
     if stated is not None:
-        yield replace(whole, state=stated.text, goal=stated, features=goal_features(stated), tactics=[], outcomes=[])
+        parts = {"tactics": [], "outcomes": [], "premises": [], "used": []}
+        yield replace(whole, state=stated.text, goal=stated, features=goal_features(stated), **parts)
 
 
 def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: float) -> tuple[Assessor | None, float]:
     """(the trained model, its mean loss per goal in the last epoch). None if there was no time for an epoch."""
     import torch
 
-    generator = torch.Generator().manual_seed(c.seed)
     torch.set_num_threads(c.threads)
-    scale = dict.fromkeys(SHAPES, 0.1) | {"goal": 0.5, "hidden": 0.3, "bias": 0.0}
-    weights = {n: torch.nn.Parameter(torch.randn(s, generator=generator) * scale[n]) for n, s in SHAPES.items()}
-    used = torch.zeros(BUCKETS, 1)  # buckets without a true name stay zero, so that unknown names add no noise
-    used[[i for r in data for f in (r.features, *(t.features for t in r.tactics)) for i in f]] = 1.0
-    optimizer = torch.optim.Adam(weights.values(), lr=c.learning_rate)
-
-    noise = np.random.default_rng(c.seed)
-
-    def bag(table: Any, bags: list[tuple[int, ...]], mode: str) -> Any:
-        ids = np.fromiter(itertools.chain.from_iterable(bags), np.int64)
-        kept = noise.random(len(ids)) > c.forget
-        whose = np.repeat(np.arange(len(bags)), [len(b) for b in bags])[kept]
-        starts = torch.from_numpy(np.searchsorted(whose, np.arange(len(bags))))
-        return torch.nn.functional.embedding_bag(torch.from_numpy(ids[kept]), table * used, starts, mode=mode)
-
-    def affine(x: Any, name: str) -> Any:
-        return x @ weights[name][:-1] + weights[name][-1]
-
+    heads = _Heads(data, c)
+    optimizer = torch.optim.Adam(heads.weights.values(), lr=c.learning_rate)
     loss_sum, epochs = 0.0, 0
     while epochs < c.epochs and time.thread_time() < deadline:
         rng.shuffle(data)
@@ -206,35 +208,94 @@ def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: flo
             group["lr"] = c.learning_rate * max(0.0, min(1 - epochs / c.epochs, time_left))
         for at in range(0, len(data), c.batch):
             batch = data[at : at + c.batch]
-            g = bag(weights["goal"], [r.features for r in batch], "mean")
-            h = torch.relu(affine(g, "hidden"))
-            weight = torch.tensor([r.weight for r in batch])
-            # -log of the probability of the bins that agree with the search; 0 where all agree.
-            loss = (weight * _censored_loss(affine(h, "calls"), [_possible_calls(r) for r in batch])).sum()
-            loss = loss + (weight * _censored_loss(affine(h, "steps"), [_possible_steps(r) for r in batch])).sum()
-            tactics = [t.features for r in batch for t in r.tactics]
-            if tactics:
-                of = torch.tensor([i for i, r in enumerate(batch) for _ in r.tactics])
-                joint = bag(torch.cat([weights["tactic"], weights["bias"]], 1), tactics, "sum")
-                vectors, bias = joint[:, :WIDTH], joint[:, WIDTH:]
-                related = (g @ weights["relation"]).view(len(batch), len(OUTCOMES), WIDTH)[of]
-                score = bias + torch.einsum("nw,nkw->nk", vectors, related) + affine(h, "accepts")[of]
-                labels = torch.tensor([k for r in batch for k in r.outcomes])
-                loss = loss + (weight[of] * torch.nn.functional.cross_entropy(score, labels, reduction="none")).sum()
+            loss = heads.loss(batch)
             optimizer.zero_grad()
             (loss / len(batch)).backward()
             optimizer.step()
             with torch.no_grad():
-                for p in weights.values():
+                for p in heads.weights.values():
                     p.mul_(1 - c.decay)
             loss_sum += float(loss.detach())
         epochs += 1
-    if not epochs:
-        return None, 0.0
-    final = {n: (p * used if len(p) == BUCKETS else p).detach().numpy().astype(np.float32) for n, p in weights.items()}
-    for name in ("tactic", "bias"):  # inference sums all features; training summed those that dropout kept
-        final[name] *= 1 - c.forget
-    return Assessor(**final), loss_sum / len(data)
+    return (heads.assessor(), loss_sum / len(data)) if epochs else (None, 0.0)
+
+
+class _Heads:
+    """The weights in training, and the loss of a batch."""
+
+    def __init__(self, data: Sequence[_Row], c: AssessingConfig) -> None:
+        import torch
+
+        generator = torch.Generator().manual_seed(c.seed)
+        scale = dict.fromkeys(SHAPES, 0.1) | {"goal": 0.5, "hidden": 0.3, "bias": 0.0, "premise_bias": 0.0}
+        self.weights = {
+            n: torch.nn.Parameter(torch.randn(s, generator=generator) * scale[n]) for n, s in SHAPES.items()
+        }
+        self._seen = torch.zeros(
+            BUCKETS, 1
+        )  # buckets without a true name stay zero, so that unknown names add no noise
+        self._seen[[i for r in data for f in (r.features, *(x.features for x in r.candidates)) for i in f]] = 1.0
+        self._forget = c.forget
+        self._noise = np.random.default_rng(c.seed)
+
+    def loss(self, batch: Sequence[_Row]) -> Any:
+        """The sum over the goals, in nats."""
+        import torch
+
+        cross_entropy = torch.nn.functional.cross_entropy
+        binary_cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
+        w = self.weights
+        g = self._bag(w["goal"], [r.features for r in batch], "mean")
+        h = torch.relu(self._affine(g, "hidden"))
+        weight = torch.tensor([r.weight for r in batch])
+        # -log of the probability of the bins that agree with the search; 0 where all agree.
+        loss = (weight * _censored_loss(self._affine(h, "calls"), [_possible_calls(r) for r in batch])).sum()
+        loss = loss + (weight * _censored_loss(self._affine(h, "steps"), [_possible_steps(r) for r in batch])).sum()
+        if any(r.tactics for r in batch):
+            of = torch.tensor([i for i, r in enumerate(batch) for _ in r.tactics])
+            vectors, bias = self._candidates("tactic", "bias", [t for r in batch for t in r.tactics])
+            related = (g @ w["relation"]).view(len(batch), len(OUTCOMES), WIDTH)[of]
+            score = bias + torch.einsum("nw,nkw->nk", vectors, related) + self._affine(h, "accepts")[of]
+            labels = torch.tensor([k for r in batch for k in r.outcomes])
+            loss = loss + (weight[of] * cross_entropy(score, labels, reduction="none")).sum()
+        if any(r.premises for r in batch):
+            of = torch.tensor([i for i, r in enumerate(batch) for _ in r.premises])
+            vectors, bias = self._candidates("premise", "premise_bias", [p for r in batch for p in r.premises])
+            related = (g @ w["premise_relation"])[of]
+            score = (bias + self._affine(h, "used")[of])[:, 0] + (vectors * related).sum(1)
+            labels = torch.tensor([float(u) for r in batch for u in r.used])
+            loss = loss + (weight[of] * binary_cross_entropy(score, labels, reduction="none")).sum()
+        return loss
+
+    def assessor(self) -> Assessor:
+        """The weights for inference, which sums all features; training summed those that dropout kept."""
+        final = {
+            n: (p * self._seen if len(p) == BUCKETS else p).detach().numpy().astype(np.float32)
+            for n, p in self.weights.items()
+        }
+        for name in ("tactic", "bias", "premise", "premise_bias"):
+            final[name] *= 1 - self._forget
+        return Assessor(**final)
+
+    def _candidates(self, name: str, bias: str, candidates: Sequence[Candidate]) -> tuple[Any, Any]:
+        """[candidates, WIDTH] vectors and [candidates, …] biases."""
+        import torch
+
+        features = [c.features for c in candidates]
+        joint = self._bag(torch.cat([self.weights[name], self.weights[bias]], 1), features, "sum")
+        return joint[:, :WIDTH], joint[:, WIDTH:]
+
+    def _bag(self, table: Any, bags: list[tuple[int, ...]], mode: str) -> Any:
+        import torch
+
+        ids = np.fromiter(itertools.chain.from_iterable(bags), np.int64)
+        kept = self._noise.random(len(ids)) > self._forget
+        whose = np.repeat(np.arange(len(bags)), [len(b) for b in bags])[kept]
+        starts = torch.from_numpy(np.searchsorted(whose, np.arange(len(bags))))
+        return torch.nn.functional.embedding_bag(torch.from_numpy(ids[kept]), table * self._seen, starts, mode=mode)
+
+    def _affine(self, x: Any, name: str) -> Any:
+        return x @ self.weights[name][:-1] + self.weights[name][-1]
 
 
 def _censored_loss(score: Any, possible: list[np.ndarray]) -> Any:
@@ -263,7 +324,8 @@ def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
 
     `provable`: a theorem is proved within NEGATIVE_VISITS Lean calls. Other goals do not count, because a search abandons the least
     promising ones earlier. `stated`: the same, from the statement alone. `steps`: a proved goal needs more than one tactic. `error`,
-    `timeout`, `progress`, `closes`: a tactic has this outcome. A head without cases has no metrics, and one without both outcomes no AUC.
+    `timeout`, `progress`, `closes`: a tactic has this outcome. `premise`: a proof of a proved goal starts with a tactic that names the
+    premise. A head without cases has no metrics, and one without both outcomes no AUC.
     """
     events: dict[str, list[tuple[float, bool]]] = {}
 
@@ -277,6 +339,9 @@ def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
             note(head, a.provable(NEGATIVE_VISITS), r.steps is not None and r.calls <= NEGATIVE_VISITS)
         if r.steps is not None and r.tactics:
             note("steps", 1 - float(a.steps[0]), r.steps > 1)
+        offered = dict(enumerate(r.premises))
+        for p, happened in zip(model.uses(r.goal, offered).values(), r.used, strict=True):
+            note("premise", p, happened)
         for ps, k in zip(model.outcomes(r.goal, r.tactics), r.outcomes, strict=True):
             for kind, name in enumerate(OUTCOMES):
                 note(name, float(ps[kind]), kind == k)

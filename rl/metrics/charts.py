@@ -17,7 +17,7 @@ _INK = ("#1f6feb", "#1a7f37", "#bc4c00", "#8250df", "#cf222e", "#57606a", "#0a7e
 HEIGHT = 300
 """Height of a chart in pixels."""
 
-HEADS = ("provable", "stated", "steps", "error", "timeout", "progress", "closes")
+HEADS = ("provable", "stated", "steps", "error", "timeout", "progress", "closes", "premise")
 """Heads of the assessor, as rl/algorithms/assessing.py measures them."""
 
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (

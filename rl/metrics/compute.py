@@ -70,12 +70,13 @@ METRICS: dict[str, str] = {
     "assessor/proved": "share of the same attempts with an audited proof",
     "assessor/attempts": "number of these attempts",
     "assessor/{head}_auc": "probability that the assessor ranks a case with the event of a head above one without it, on training theorems "
-    "that it does not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes` "
+    "that it does not learn from; 0.5 is chance. Heads: `provable`, `stated`, `steps`, `error`, `timeout`, `progress`, `closes`, `premise` "
     "(rl/algorithms/assessing.py)",
     "assessor/{head}_ece": "expected calibration error of the same; 0 is best",
     "assessor/{head}_of": "number of these cases",
     "assessor/goals": "goals that the assessor learned from",
     "assessor/tactics": "tactics tried on these goals",
+    "assessor/premises": "premises of these goals whose use is known",
     "assessor/loss": "its loss, nats per goal",
     "learner/{metric}": "metrics of the learner's last call; the section *The learner's metrics* lists them",
 }

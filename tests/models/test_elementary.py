@@ -12,6 +12,7 @@ from prover.lean.surroundings import Declaration, Surroundings
 from prover.lean.theorem import Goal, HypothesisKind, ProofState, Theorem
 from prover.models.elementary import elementary_tactics, fresh_name
 from prover.models.goal_names import names_of
+from prover.models.local_templates import local_context
 from prover.models.tactic_templates import Explorer
 from prover.search import Budget, Search, SearchConfig, to_script
 from prover.search.actions import bounded, permitted
@@ -53,7 +54,8 @@ def test_own_induction_principles_and_instances_of_universal_hypotheses() -> Non
     )
     fields = {"sides": ("", ""), "constants": (), "value": (), "conditional": True, "fields": (), "number": None}
     principle = Declaration(name="N.ind", kind="theorem", head="", explicit=3, **fields)
-    steps = list(elementary_tactics(goal, names_of(goal), (), (), Surroundings((principle,))))
+    own = Surroundings((principle,))
+    steps = list(elementary_tactics(goal, names_of(goal), (), (), local_context(goal, own), own))
     assert {"induction n using N.ind", "have h1 := h n"} <= set(steps)
     assert all(permitted(s, "elementary") for s in steps)
 
