@@ -12,15 +12,10 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from prover.errors import UserError
 from prover.models.base import Sampled
 from prover.models.tokenizer import train_tokenizer
 from rl.algorithms.gradient_settings import PRESETS
-from rl.learner import policy_gradient
-from rl.learner.learner import Learner
-from rl.learner.settings import LearnerConfig
 from rl.trajectory import Trajectory
 
 SIZES: dict[str, dict[str, int]] = {
@@ -48,6 +43,8 @@ def bench_learner(
         sizes: tiny, 0.5b or 1.5b. Default: tiny on a CPU, the others on a GPU.
         groups: groups per step, each of 8 trajectories of 512 tokens.
     """
+    import torch  # not above: it takes seconds, and `--help` reads this file
+
     if groups < 1:
         raise UserError(f"--groups {groups}: must be at least 1")
     sizes = sizes or (("tiny",) if device == "cpu" else ("0.5b", "1.5b"))
@@ -64,6 +61,12 @@ def bench_learner(
 
 
 def _figures(size: str, device: str, name: str, groups: int) -> dict[str, Any]:
+    import torch
+
+    from rl.learner import policy_gradient
+    from rl.learner.learner import Learner
+    from rl.learner.settings import LearnerConfig
+
     with tempfile.TemporaryDirectory(prefix="turnstile-bench-") as scratch:
         folder = Path(scratch) / "model"
         parameters = _write_model(folder, SIZES[size])
@@ -102,6 +105,7 @@ def _figures(size: str, device: str, name: str, groups: int) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, shape: dict[str, int]) -> int:
+    import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)

@@ -16,17 +16,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from prover.lean.theorem import Goal, ProofState
-from prover.models.backends.agreement import prior_difference, value_difference
 from prover.models.base import Query, Suggestion
 from prover.models.formats import Answer, SlotFormat, suggestions
 from prover.models.manifest import find_checkpoint
-from prover.models.transformer import LanguageModelPolicy
 from rl.bench import Quick, compare
+
+if TYPE_CHECKING:  # takes seconds to import, and `--help` reads this file
+    from prover.models.transformer import LanguageModelPolicy
 
 TACTICS = 8
 """Tactics requested for each prompt."""
@@ -50,6 +49,11 @@ def bench_model(*, quick: Quick = False, checkpoint: Path | None = None) -> dict
     Args:
         checkpoint: a folder that Turnstile wrote. Default: a new model of the demonstration's size, trained briefly so that its tactics end.
     """
+    import torch
+
+    from prover.models.backends.agreement import prior_difference
+    from prover.models.transformer import LanguageModelPolicy
+
     given = find_checkpoint(checkpoint, "--checkpoint") if checkpoint is not None else None
     batches = (1, COMPARED_AT) if quick else (1, 2, 4, 8, 16, 32, 64)
     with tempfile.TemporaryDirectory() as scratch:
@@ -102,6 +106,7 @@ def expectations(figures: dict[str, Any]) -> dict[str, str]:
 def _vllm(
     folder: Path, own: LanguageModelPolicy, queries: list[Query], batches: Sequence[int], quick: bool
 ) -> dict[str, Any]:
+    from prover.models.backends.agreement import prior_difference, value_difference
     from prover.models.backends.vllm import VLLMConfig, VLLMPolicy
 
     began = time.perf_counter()
@@ -200,13 +205,15 @@ class _Generate:
     def suggest(self, queries: Sequence[Query], n: int) -> list[list[Suggestion]]:
         return [suggestions(self.format, q, a, n) for q, a in zip(queries, self.sample(queries, n), strict=True)]
 
-    @torch.inference_mode()
     def sample(self, queries: Sequence[Query], n: int) -> list[list[Answer]]:
+        import torch
+
         prompts = [self.format.prompt(q) for q in queries]
         size = max(map(len, prompts))
         ids = torch.tensor([[*[self.pad] * (size - len(p)), *p] for p in prompts])
         mask = torch.tensor([[*[0] * (size - len(p)), *[1] * len(p)] for p in prompts])
         banned = [[t] for t in self.format.banned(queries[0])]
+        # `generate` computes no gradients.
         out: Any = self.model.generate(  # pyright: ignore[reportCallIssue]
             input_ids=ids,
             attention_mask=mask,
@@ -277,7 +284,7 @@ def _train_model(folder: Path, steps: int) -> Path:
     """Write a model of the demonstration's size trained on the goals above. A random model would never end a tactic."""
     from prover.models.prompt import PromptConfig
     from prover.models.tokenizer import train_tokenizer
-    from prover.models.transformer import new_model
+    from prover.models.transformer import LanguageModelPolicy, new_model
     from rl.examples import PolicyExample, ValueExample
     from rl.learner.small_model import small_learner
     from rl.learner.supervised import train

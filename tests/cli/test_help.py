@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -55,3 +57,9 @@ def test_parse_errors_are_one_line_without_a_title(arguments: list[str], said: s
     with pytest.raises(UserError, match=r"^[^\n]+ \(`turnstile \w+.* --help` lists the options\)$") as found:
         cli.run(arguments)
     assert str(found.value).startswith(said)
+
+
+def test_the_options_of_benchmarks_load_no_torch() -> None:
+    """It takes seconds to import."""
+    code = "import sys; from rl.commands.bench import BENCHES; [p.load() for p in BENCHES.values()]; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
