@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curricula.sets import load_set, open_set
 from prover.concurrency import each
@@ -38,9 +38,6 @@ from rl.config import ProverConfig
 from rl.curriculum import whole_proofs
 from rl.learned import Learned
 
-if TYPE_CHECKING:
-    from rl.commands.eval import EvalOptions
-
 MAX_TRIES = 2
 """Attempts at a theorem before an error is accepted as its result."""
 CONCURRENT = 8
@@ -70,7 +67,7 @@ class Evaluation:
     """The model; None for a baseline, and on Ray."""
 
     @classmethod
-    def prepare(cls, options: EvalOptions) -> Evaluation:
+    def prepare(cls, options: e.EvalOptions) -> Evaluation:
         """Open the theorems, the model and the ledger. Raises UserError for invalid options."""
         options.check()
         prover, rollouts, ray = options.prover, options.rollouts, options.ray
