@@ -12,7 +12,7 @@ from prover.search.extract import proof_edges
 from prover.search.graph import Graph
 
 
-class Towards:
+class InfillPolicy:
     """A policy whose queries name the goal to reach."""
 
     def __init__(self, policy: Policy, goal: str) -> None:
@@ -31,7 +31,7 @@ class Towards:
 
 
 @dataclass
-class Reaching:
+class InfillEnvironment:
     """An environment in which one goal needs no proof: steps omit it from their results. A search proves its root here if its tactics
     leave only that goal, or none.
 

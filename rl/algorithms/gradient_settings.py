@@ -10,7 +10,7 @@ import msgspec
 from prover.errors import UserError
 
 Advantage = Literal["mean", "normalised", "leave_one_out", "batch"]
-NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ class GradientConfig:
     ratio: Literal["token", "sequence"] | None = None
     clip: Literal["ppo", "cispo"] | None = None
     clip_low: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
-    clip_high: NonNegative | None = None
+    clip_high: NonNegativeFloat | None = None
     kl: Literal["none", "k1", "k3"] | None = None
-    kl_weight: NonNegative | None = None
-    importance_cap: NonNegative | None = None
+    kl_weight: NonNegativeFloat | None = None
+    importance_cap: NonNegativeFloat | None = None
     normalise: Literal["sequence", "token", "constant"] | None = None
     length: Annotated[int, msgspec.Meta(ge=1)] | None = None
     dynamic_sampling: bool | None = None
     mask_overlong: bool | None = None
-    imitation: NonNegative | None = None
+    imitation: NonNegativeFloat | None = None
 
 
 def settings_of(algorithm: str, config: GradientConfig) -> PolicyGradient:

@@ -27,7 +27,7 @@ from prover.lean.theorem import ProofNode, ProofState, Theorem
 from prover.premises.index import library_index
 from prover.premises.retrieve import PremiseSource
 from prover.search import Budget, Search
-from prover.search.infill import Reaching, Towards
+from prover.search.infill import InfillEnvironment, InfillPolicy
 from prover.solve.attempt import Prover
 from prover.solve.policies import provers_named
 from rl.answers import Answers
@@ -202,8 +202,8 @@ async def _closed(b: InfillBench, theorem: Theorem, hole: Hole, answers: Answers
     reached: dict[str, bool] = {}
     model = b.policy.loading or b.policy.policy
     for arm in ARMS:
-        env = Reaching(b.policy.bounded(answers), hole.after)  # pyright: ignore[reportArgumentType]
-        policy = Towards(model, hole.after.text) if arm == "told" else model
+        env = InfillEnvironment(b.policy.bounded(answers), hole.after)  # pyright: ignore[reportArgumentType]
+        policy = InfillPolicy(model, hole.after.text) if arm == "told" else model
         config = replace(b.policy.config, in_flight=1, seed=b.seed)
         search = Search(hole.before, env, policy, config=config, premises=premises)
         try:

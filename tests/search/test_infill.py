@@ -11,7 +11,7 @@ from prover.lean.theorem import Goal, Theorem
 from prover.models.base import Query
 from prover.search import Budget, Search, proof_tree, to_script
 from prover.search.backward import conjectures
-from prover.search.infill import Reaching, Towards
+from prover.search.infill import InfillEnvironment, InfillPolicy
 from rl.algorithms.infilling import DISTANCES, collect_infill
 from rl.bench.infilling import cut
 from tests.search.test_search_lean import Says, alone
@@ -36,7 +36,7 @@ def test_a_goal_counts_as_reached_up_to_bound_names_and_not_under_other_names(lo
     async def run():
         root = await server.open(BOTH)
         right = await stepped(server, root, "constructor")
-        env = Reaching(server, right)
+        env = InfillEnvironment(server, right)
         (split, renamed, more, failed) = await env.step(
             root,
             ("constructor", "refine ⟨?_, (?_ : ∀ m : Nat, q ∨ m = m)⟩", "constructor; exact hp; intro k", "exact hp"),
@@ -46,7 +46,7 @@ def test_a_goal_counts_as_reached_up_to_bound_names_and_not_under_other_names(lo
         assert [s.goals[0].target for s in more.states] == ["q ∨ k = k"]
         assert not failed.ok and len(env.arrivals) == 2
         # Under another name of a hypothesis, the tactics that follow would not apply.
-        introduced = Reaching(server, await stepped(server, right, "intro k"))
+        introduced = InfillEnvironment(server, await stepped(server, right, "intro k"))
         same, other = await introduced.step(right, ("intro k", "intro j"))
         assert same.solved and not other.solved
 
@@ -56,7 +56,7 @@ def test_a_goal_counts_as_reached_up_to_bound_names_and_not_under_other_names(lo
 def test_a_search_ends_at_the_goal_and_says_whether_it_came_by_way_of_it(loop, server):
     async def run(*tactics: str):
         root = await server.open(BOTH)
-        env = Reaching(server, await stepped(server, root, "constructor"))
+        env = InfillEnvironment(server, await stepped(server, root, "constructor"))
         search = Search(root, env, Says(*tactics), config=alone())
         result = await search.run(Budget(lean_calls=20))
         await search.close()
@@ -80,7 +80,7 @@ def test_the_policy_is_told_the_goal():
 
     from tests.models.sample_goals import query
 
-    told = Towards(Notes("rfl"), "⊢ q")
+    told = InfillPolicy(Notes("rfl"), "⊢ q")
     plain = query("⊢ p")
     assert told.suggest([plain], 1)[0][0].tactic == "rfl"
     assert [q.towards for q in Notes.seen] == ["⊢ q"] and told.count_tokens(plain, []) == 3
@@ -133,7 +133,9 @@ def test_holes_are_parts_of_the_proof(loop, server):
         for hole in holes:
             # The proof's own tactics close it.
             tactics = {n.tactic for n in nodes(proof)}
-            found = Search(hole.before, Reaching(server, hole.after), Says(*sorted(tactics)), config=alone("breadth"))
+            found = Search(
+                hole.before, InfillEnvironment(server, hole.after), Says(*sorted(tactics)), config=alone("breadth")
+            )
             result = await found.run(Budget(lean_calls=300))
             assert result.outcome == "proved"
             assert result.proof is not None and result.proof.size <= hole.size
