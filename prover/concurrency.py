@@ -1,12 +1,13 @@
-"""Concurrent work on many items."""
+"""Concurrent work on many items, and coroutines for callers with or without an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,3 +37,13 @@ async def each(
             task.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
     return [found[i] for i in sorted(found)]
+
+
+def completed(work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """The result of a coroutine function, which runs in a thread of its own if an event loop runs in this one. Blocks that loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(work())).result()

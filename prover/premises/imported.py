@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from prover.concurrency import completed
 from prover.console import one_line, say
 from prover.errors import UserError
 from prover.lean.project import SHIPPED
@@ -95,7 +96,7 @@ def _open(imports: tuple[str, ...]) -> Imported:
         index = _made(imports)
         return Imported(index, index.reachable(imports))
     path = find_runtime().env.get("LEAN_PATH", "")
-    graph = asyncio.run(_graph(imports))
+    graph = completed(lambda: _graph(imports))
     index = _made(index_roots(graph, own_modules(path), path.split(os.pathsep)))
     return Imported(index, frozenset(graph.keys() & index.modules.keys()))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from prover.concurrency import completed
 from prover.errors import UserError
 from prover.files import cache_dir, making, write_whole
 from prover.lean.project import SHIPPED
@@ -62,7 +63,7 @@ def environment_index(imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
 
     with making(_path(*wanted)):  # other processes wait for the first
         try:
-            return load_cached(*wanted) or asyncio.run(make())
+            return load_cached(*wanted) or completed(make)
         except LeanError as e:
             raise UserError(f"the premises of {', '.join(imports)}: {e}") from None
 

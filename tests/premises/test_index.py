@@ -261,6 +261,12 @@ def test_an_unknown_import_is_named():
         with pytest.raises(UserError, match="the premises of"):
             environment_index(("Init", name))
 
+    async def where_a_loop_runs() -> None:
+        environment_index(("Init", "No.Such.Module"))
+
+    with pytest.raises(UserError, match="the premises of"):
+        asyncio.run(where_a_loop_runs())
+
 
 @pytest.mark.lean
 @pytest.mark.slow
