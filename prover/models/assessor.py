@@ -5,7 +5,7 @@ One model with the features of prover/models/ranker.py and prover/models/premise
     calls(goal)             Lean calls until the goal is proved, in doublings; the last bin is more calls, or never
     steps(goal)             tactics left, given that the goal is proved
     outcome(goal, tactic)   error, time limit, progress, or the goal closed
-    used(goal, premise)     whether a tactic that starts a proof of the goal names the premise, given that the goal is proved
+    used(goal, premise)     whether a tactic that starts a proof of the goal names this premise alone, given that the goal is proved
 
 With hashed features averaged to a goal vector g and summed to a tactic vector t or a premise vector p:
 
@@ -117,7 +117,7 @@ class Assessor:
         return _softmax(bias + vectors @ related.T + _affine(self._hidden(g), self.accepts))
 
     def uses(self, goal: Goal, offered: Offered) -> dict[str, float]:
-        """Probability that each premise is named by a tactic that starts a proof of the goal."""
+        """Probability that each premise is the only one named by a tactic that starts a proof of the goal."""
         if not offered:
             return {}
         g = self._vector(goal)

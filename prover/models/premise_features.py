@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from prover.lean.names import IDENTIFIER
 from prover.lean.theorem import Goal
 from prover.models.ranker import Candidate, feature_hash, name_parts
 from prover.models.type_shape import shape_of
@@ -33,11 +32,6 @@ def premise_candidates(goal: Goal, local: Sequence[LocalCandidate], library: Seq
         parts = [f"part {x}" for x in name_parts(p.name)[-5:]]
         found[p.name] = said.candidate(p, ["library", f"library rank {min(rank, 12)}", *parts])
     return found
-
-
-def named_in(tactics: Sequence[str]) -> set[str]:
-    """The identifiers of some tactics."""
-    return {m[0] for tactic in tactics for m in IDENTIFIER.finditer(tactic)}
 
 
 class _Goal:

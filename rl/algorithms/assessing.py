@@ -18,11 +18,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from prover.lean.names import IDENTIFIER
 from prover.lean.theorem import Goal, Theorem
 from prover.models.assessor import (
     CALL_BINS,
     CLOSES,
     ERROR,
+    LATER,
     OUTCOMES,
     PROGRESS,
     SHAPES,
@@ -32,7 +34,7 @@ from prover.models.assessor import (
     Assessor,
     call_bin,
 )
-from prover.models.premise_features import named_in, premise_candidates
+from prover.models.premise_features import premise_candidates
 from prover.models.ranker import BUCKETS, Candidate, Reader, goal_features
 from prover.premises.index import Premise
 from prover.premises.local import LocalCandidate
@@ -69,8 +71,17 @@ def collect_assessed(
             data = {"theorem": theorem.name, "state": e.text, "constants": e.constants, "premises": e.premises}
             data |= {"outcomes": outcomes, "steps": e.steps, "calls": e.total_visits, "root": e.depth == 0}
             if e.solved and proved:
-                data |= {"used": sorted(named_in([t for t, _ in e.best])), "local": msgspec.to_builtins(e.local)}
+                data |= _premises_used(e) | {"local": msgspec.to_builtins(e.local)}
             yield KIND, data | ({"statement": theorem.statement} if e.depth == 0 and theorem.statement else {})
+
+
+def _premises_used(e: Example) -> dict[str, list[str]]:
+    """`used`: premises that are the only one named by some tactic that starts a proof. `unclear`: the others that such tactics name, of which
+    a list such as `simp [a, b]` may need only some."""
+    offered = {*e.premises, *(c.premise.name for c in e.local)}
+    named = [{m[0] for m in IDENTIFIER.finditer(t)} & offered for t, _ in e.best]
+    used = {p for names in named if len(names) == 1 for p in names}
+    return {"used": sorted(used), "unclear": sorted(set().union(*named) - used)}
 
 
 def _outcome(error: str | None, closes: bool) -> int | None:
@@ -114,15 +125,13 @@ class _Row:
     steps: int | None
     """None: not proved."""
     weight: float
+    """0: only the premises of the row count."""
     root: bool
     """Whether the goal is a whole theorem, so that all calls of the search count for it."""
     premises: list[Candidate] = field(default_factory=list[Candidate])
     used: list[bool] = field(default_factory=list[bool])
-    """Whether a tactic that starts a proof names each of the premises."""
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        return [*self.tactics, *self.premises]
+    """Whether a proof of the goal starts with each of the premises."""
+    premise_weight: float = 0.0
 
 
 def is_held_out(theorem: str) -> bool:
@@ -142,19 +151,24 @@ def train_assessor(
     deadline = time.thread_time() + c.seconds
     rng = random.Random(c.seed)
     rows = list(rows)
-    rows = rng.sample(rows, c.goals) if len(rows) > c.goals else rows
     parts: tuple[list[_Row], list[_Row]] = [], []
     read_until = deadline - _FITTING * c.seconds
-    for row in rng.sample(rows, len(rows)):
+    # Few goals are solved, and their premises are quickly read. A uniform sample of all goals follows, for the probabilities of the other
+    # heads.
+    solved = [row for row in rows if "used" in row]
+    for row, read in (
+        *((row, _read_premises) for row in rng.sample(solved, min(len(solved), c.goals))),
+        *((row, _read) for row in rng.sample(rows, min(len(rows), c.goals))),
+    ):
         if time.thread_time() > read_until:
             break
-        parts[is_held_out(row["theorem"])].extend(_read(row, known))
+        parts[is_held_out(row["theorem"])].extend(read(row, known))
     train, measured = parts
     seen = {r.state for r in train}
     measured = [r for r in measured if r.state not in seen]  # the same subgoal of another theorem
-    counts = {"goals": len(train), "tactics": sum(len(r.tactics) for r in train)}
+    counts = {"goals": sum(r.weight > 0 for r in train), "tactics": sum(len(r.tactics) for r in train)}
     metrics = {k: float(n) for k, n in {**counts, "premises": sum(len(r.premises) for r in train)}.items()}
-    if not train:
+    if not counts["goals"]:
         return None, metrics
     model, loss = _fit(train, c, rng, deadline)
     if model is None:
@@ -169,9 +183,6 @@ def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row
     reader = Reader(goal, row["premises"], known)
     said = [(t, OUTCOMES.index(kind)) for kind, tactics in row["outcomes"].items() for t in tactics]
     tactics, outcomes = [reader.read(t) for t, _ in said], [k for _, k in said]
-    local = msgspec.convert(row.get("local", ()), list[LocalCandidate])
-    library = [known[p] for p in row["premises"] if p in known]
-    offered = premise_candidates(goal, local, library) if "used" in row else {}
     whole = _Row(
         row["state"],
         goal,
@@ -182,14 +193,25 @@ def _read(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row
         row["steps"],
         row_weight(row),
         row["root"],
-        list(offered.values()),
-        [name in row["used"] for name in offered],
     )
     yield whole
     stated = goal_of(row["statement"]) if row.get("statement") else None
     if stated is not None:
-        parts = {"tactics": [], "outcomes": [], "premises": [], "used": []}
-        yield replace(whole, state=stated.text, goal=stated, features=goal_features(stated), **parts)
+        yield replace(whole, state=stated.text, goal=stated, features=goal_features(stated), tactics=[], outcomes=[])
+
+
+def _read_premises(row: Mapping[str, Any], known: Mapping[str, Premise]) -> Iterator[_Row]:
+    """The premises of the row's goal, without those whose use is unclear."""
+    goal = first_goal(row["state"], row["constants"])
+    local = msgspec.convert(row["local"], list[LocalCandidate])
+    library = [known[p] for p in row["premises"] if p in known]
+    offered = {p: c for p, c in premise_candidates(goal, local, library).items() if p not in row["unclear"]}
+    if offered:
+        used = [p in row["used"] for p in offered]
+        features = goal_features(goal)
+        yield _Row(
+            row["state"], goal, features, [], [], 1, None, 0.0, False, list(offered.values()), used, row_weight(row)
+        )
 
 
 def _fit(data: list[_Row], c: AssessingConfig, rng: random.Random, deadline: float) -> tuple[Assessor | None, float]:
@@ -231,10 +253,14 @@ class _Heads:
         self.weights = {
             n: torch.nn.Parameter(torch.randn(s, generator=generator) * scale[n]) for n, s in SHAPES.items()
         }
-        self._seen = torch.zeros(
-            BUCKETS, 1
-        )  # buckets without a true name stay zero, so that unknown names add no noise
-        self._seen[[i for r in data for f in (r.features, *(x.features for x in r.candidates)) for i in f]] = 1.0
+        # Buckets that no feature of a table has stay zero, so that unknown features add no noise.
+        goals, tactics = [r.features for r in data], [t.features for r in data for t in r.tactics]
+        premises = [p.features for r in data for p in r.premises]
+        features = {"goal": goals, "tactic": tactics, "bias": tactics, "premise": premises, "premise_bias": premises}
+        self._seen = {name: torch.zeros(BUCKETS, 1) for name in features}
+        for name, bags in features.items():
+            self._seen[name][[i for bag in bags for i in bag]] = 1.0
+        self._knows_premises = bool(premises)
         self._forget = c.forget
         self._noise = np.random.default_rng(c.seed)
 
@@ -245,7 +271,7 @@ class _Heads:
         cross_entropy = torch.nn.functional.cross_entropy
         binary_cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
         w = self.weights
-        g = self._bag(w["goal"], [r.features for r in batch], "mean")
+        g = self._bag(w["goal"] * self._seen["goal"], [r.features for r in batch], "mean")
         h = torch.relu(self._affine(g, "hidden"))
         weight = torch.tensor([r.weight for r in batch])
         # -log of the probability of the bins that agree with the search; 0 where all agree.
@@ -259,6 +285,7 @@ class _Heads:
             labels = torch.tensor([k for r in batch for k in r.outcomes])
             loss = loss + (weight[of] * cross_entropy(score, labels, reduction="none")).sum()
         if any(r.premises for r in batch):
+            weight = torch.tensor([r.premise_weight for r in batch])
             of = torch.tensor([i for i, r in enumerate(batch) for _ in r.premises])
             vectors, bias = self._candidates("premise", "premise_bias", [p for r in batch for p in r.premises])
             related = (g @ w["premise_relation"])[of]
@@ -268,11 +295,14 @@ class _Heads:
         return loss
 
     def assessor(self) -> Assessor:
-        """The weights for inference, which sums all features; training summed those that dropout kept."""
+        """The weights for inference, which sums all features; training summed those that dropout kept. Without examples of premises, none
+        is preferred to another."""
         final = {
-            n: (p * self._seen if len(p) == BUCKETS else p).detach().numpy().astype(np.float32)
+            n: (p * self._seen[n] if n in self._seen else p).detach().numpy().astype(np.float32)
             for n, p in self.weights.items()
         }
+        if not self._knows_premises:
+            final |= {n: np.zeros_like(final[n]) for n in LATER}
         for name in ("tactic", "bias", "premise", "premise_bias"):
             final[name] *= 1 - self._forget
         return Assessor(**final)
@@ -282,7 +312,8 @@ class _Heads:
         import torch
 
         features = [c.features for c in candidates]
-        joint = self._bag(torch.cat([self.weights[name], self.weights[bias]], 1), features, "sum")
+        joint = torch.cat([self.weights[name], self.weights[bias]], 1) * self._seen[name]
+        joint = self._bag(joint, features, "sum")
         return joint[:, :WIDTH], joint[:, WIDTH:]
 
     def _bag(self, table: Any, bags: list[tuple[int, ...]], mode: str) -> Any:
@@ -292,7 +323,7 @@ class _Heads:
         kept = self._noise.random(len(ids)) > self._forget
         whose = np.repeat(np.arange(len(bags)), [len(b) for b in bags])[kept]
         starts = torch.from_numpy(np.searchsorted(whose, np.arange(len(bags))))
-        return torch.nn.functional.embedding_bag(torch.from_numpy(ids[kept]), table * self._seen, starts, mode=mode)
+        return torch.nn.functional.embedding_bag(torch.from_numpy(ids[kept]), table, starts, mode=mode)
 
     def _affine(self, x: Any, name: str) -> Any:
         return x @ self.weights[name][:-1] + self.weights[name][-1]
@@ -324,8 +355,8 @@ def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
 
     `provable`: a theorem is proved within NEGATIVE_VISITS Lean calls. Other goals do not count, because a search abandons the least
     promising ones earlier. `stated`: the same, from the statement alone. `steps`: a proved goal needs more than one tactic. `error`,
-    `timeout`, `progress`, `closes`: a tactic has this outcome. `premise`: a proof of a proved goal starts with a tactic that names the
-    premise. A head without cases has no metrics, and one without both outcomes no AUC.
+    `timeout`, `progress`, `closes`: a tactic has this outcome. `premise`: a proof of a proved goal starts with a tactic that names
+    this premise alone. A head without cases has no metrics, and one without both outcomes no AUC.
     """
     events: dict[str, list[tuple[float, bool]]] = {}
 
@@ -333,15 +364,17 @@ def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
         events.setdefault(head, []).append((p, happened))
 
     for r in rows:
+        offered = dict(enumerate(r.premises))
+        for p, happened in zip(model.uses(r.goal, offered).values(), r.used, strict=True):
+            note("premise", p, happened)
+        if not r.weight:
+            continue
         a = model.assess(r.goal)
         if r.root and (r.steps is not None or r.calls >= NEGATIVE_VISITS):
             head = "provable" if r.tactics else "stated"
             note(head, a.provable(NEGATIVE_VISITS), r.steps is not None and r.calls <= NEGATIVE_VISITS)
         if r.steps is not None and r.tactics:
             note("steps", 1 - float(a.steps[0]), r.steps > 1)
-        offered = dict(enumerate(r.premises))
-        for p, happened in zip(model.uses(r.goal, offered).values(), r.used, strict=True):
-            note("premise", p, happened)
         for ps, k in zip(model.outcomes(r.goal, r.tactics), r.outcomes, strict=True):
             for kind, name in enumerate(OUTCOMES):
                 note(name, float(ps[kind]), kind == k)
