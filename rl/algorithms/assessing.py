@@ -364,7 +364,7 @@ def measure(model: Assessor, rows: Iterable[_Row]) -> dict[str, float]:
         events.setdefault(head, []).append((p, happened))
 
     for r in rows:
-        offered = dict(enumerate(r.premises))
+        offered = {str(i): p for i, p in enumerate(r.premises)}
         for p, happened in zip(model.uses(r.goal, offered).values(), r.used, strict=True):
             note("premise", p, happened)
         if not r.weight:
