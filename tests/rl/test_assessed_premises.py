@@ -152,7 +152,7 @@ def test_it_learns_from_searches_of_real_lean() -> None:
         found = []
         async with LeanPool(1, constants=True, terse=True) as pool:
             bench = Workbench(pool, premise_source(index, CONFIG), CONFIG, 0, explorer, explorer)
-            for w in world_of("world:rewriting?count=40&seed=1&difficulty=1&split=train"):
+            for w in world_of("world:rewriting?count=28&seed=1&difficulty=1&split=train"):
                 got = await collect(Task(w.theorem, "explorer", 32, learn=True), bench)
                 made = training_rows(
                     w.theorem, got.trace, got.outcome == "found", 1.0, LearnConfig(assessor_seconds=1.0)
