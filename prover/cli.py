@@ -49,6 +49,10 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by the shell
+        sys.stdout = open(os.devnull, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know Lean's characters
+        sys.stdout.reconfigure(errors="backslashreplace")
     if threading.current_thread() is threading.main_thread():
         # SIGTERM ends a command as Ctrl-C does. Both handlers are set because a parent may have disabled them.
         for end in (signal.SIGINT, signal.SIGTERM):
@@ -175,7 +179,10 @@ def _parse_error(page: str, name: str) -> str:
     lines = [re.sub(r"^[│|╭╰─╮╯\s]+|[│|╭╰─╮╯\s]+$", "", x) for x in page.splitlines()]
     titles = ("Parsing error", "Invalid choice", "Missing argument", "Required options", "Unrecognized options")
     lines = [x for x in lines if x and set(x) != {"-"} and (not x.startswith(titles) or ":" in x)]
-    lines = [x for x in lines if not x.startswith("For full helptext")]
+    lines = [x for x in lines if not x.startswith(("For full helptext", "Argument helptext", "Value error"))]
+    if "Perhaps you meant:" in lines:  # the option alone, without its help
+        at = lines.index("Perhaps you meant:")
+        lines[at + 1 :] = [line.split(" ")[0] for line in lines[at + 1 : at + 2]]
     return f"{one_line(' '.join(lines[:4]), 300)} (`turnstile {name} --help` lists the options)"
 
 

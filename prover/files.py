@@ -23,10 +23,15 @@ _KINDS = {"d": "a folder", "p": "a pipe", "s": "a socket", "c": "a device", "b":
 
 
 def cache_dir() -> Path:
-    """The folder for downloads: $TURNSTILE_CACHE, else the XDG cache folder."""
+    """The folder for downloads: $TURNSTILE_CACHE, else the XDG cache folder. An absolute path without links, because the embedded Lean may
+    read only the folders that it is given by name. Raises UserError if there is no home folder."""
     if custom := os.environ.get("TURNSTILE_CACHE"):
-        return Path(custom)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnstile"
+        return Path(custom).resolve()
+    try:
+        around = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise UserError("this user has no home folder: set TURNSTILE_CACHE to a folder for downloads") from None
+    return around.resolve() / "turnstile"
 
 
 def existing(path: Path) -> Path:

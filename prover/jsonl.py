@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """(object, `file:line`) of every line that is not blank. Raises UserError."""
     for number, raw in read_lines(path):
         where = f"{path}:{number}"
+        raw = raw.removeprefix(BOM_UTF8) if number == 1 else raw
         if not raw.strip():
             continue
         yield _object(_parsed(raw, where), where), where
@@ -26,11 +28,11 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
 def json_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """(object, `file:row`) of an array of objects, with rows numbered from 1, or of JSON Lines. Raises UserError."""
-    first = next((raw.lstrip() for _, raw in read_lines(path) if raw.strip()), b"")
+    first = next((raw.removeprefix(BOM_UTF8).lstrip() for _, raw in read_lines(path) if raw.strip()), b"")
     if not first.startswith(b"["):
         yield from jsonl_rows(path)
         return
-    for number, row in enumerate(_parsed(read_file(path, MAX_ARRAY_BYTES), str(path)), 1):
+    for number, row in enumerate(_parsed(read_file(path, MAX_ARRAY_BYTES).removeprefix(BOM_UTF8), str(path)), 1):
         yield _object(row, f"{path}:{number}"), f"{path}:{number}"
 
 

@@ -118,7 +118,9 @@ class Evaluation:
             f"eval {e.key_of(self.test, self.candidate)}", {"test": asdict(self.test), "prover": asdict(self.candidate)}
         )
         if work := [(seed, tasks) for seed in self.seeds if (tasks := self._tasks(seed))]:
-            self._on_ray(work, record) if self.ray is not None else asyncio.run(self._here(work, record))
+            self._on_ray(work, record) if self.ray is not None else asyncio.run(
+                self._here(work, record, library_index())
+            )
         return e.summary(self.ledger, self.test, self.candidate, self.seeds)
 
     def _phase(self, seed: int) -> str:
@@ -136,8 +138,7 @@ class Evaluation:
             sampling = {"rollouts": test.rollouts, "max_tactics": ROLLOUT_TACTICS, "turns": turns, "draw": seed}
         return [Task(t, prover.kind, test.lean_calls, prover.config.eval_explorer_weight, **sampling) for t in todo]
 
-    async def _here(self, work: Work, record: Callable[[Attempt], None]) -> None:
-        index = library_index()
+    async def _here(self, work: Work, record: Callable[[Attempt], None], index: LibraryIndex) -> None:
         limits = Limits(heartbeats=self.test.heartbeats, seconds=self.test.step_seconds)
         learned = self.candidate.learned()
         source = premise_source(index, self.candidate.config, learned.retriever)

@@ -41,6 +41,7 @@ def _blocking(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+@_blocking
 def theorems(source: PathLike, fields: Sequence[str] = ()) -> list[Theorem]:
     """The theorems of a set.
 

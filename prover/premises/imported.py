@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from prover.concurrency import completed
-from prover.console import one_line, say
+from prover.console import one_line
 from prover.errors import UserError
 from prover.lean.project import SHIPPED
 from prover.lean.runtime import find_runtime
 from prover.lean.server import LeanDied, LeanError, LeanServer, Limits
 from prover.lean.surroundings import own_modules
-from prover.premises.index import environment_index, is_cached, module_graph
+from prover.premises.index import environment_index, module_graph
 from prover.premises.library import LibraryIndex, Premise
 
 _log = logging.getLogger(__name__)
@@ -102,11 +102,7 @@ def _open(imports: tuple[str, ...]) -> Imported:
 
 
 def _made(roots: Sequence[str]) -> LibraryIndex:
-    roots = sorted(roots)
-    if not is_cached(roots):
-        names = ", ".join(roots)
-        say(f"turnstile: reading the declarations of {names} for premises, once for this Lean; a library takes minutes")
-    return environment_index(roots)
+    return environment_index(sorted(roots))
 
 
 async def _graph(imports: Sequence[str]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from prover.concurrency import completed
+from prover.console import say
 from prover.errors import UserError
 from prover.files import cache_dir, making, write_whole
 from prover.lean.project import SHIPPED
@@ -63,15 +64,15 @@ def environment_index(imports: Sequence[str] = WHOLE_LIBRARY) -> LibraryIndex:
 
     with making(_path(*wanted)):  # other processes wait for the first
         try:
-            return load_cached(*wanted) or completed(make)
+            if (index := load_cached(*wanted)) is not None:
+                return index
+            names = ", ".join(imports)
+            say(
+                f"turnstile: reading the declarations of {names} for premises, once for this Lean; a library takes minutes"
+            )
+            return completed(make)
         except LeanError as e:
             raise UserError(f"the premises of {', '.join(imports)}: {e}") from None
-
-
-def is_cached(imports: Sequence[str]) -> bool:
-    """Whether `environment_index` needs no Lean for these imports."""
-    runtime = find_runtime()
-    return load_cached(runtime.name, tuple(imports), _outside(runtime, imports)) is not None
 
 
 def library_index() -> LibraryIndex:

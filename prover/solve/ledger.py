@@ -6,6 +6,7 @@ An attempt is recorded before it is used. A resumed run continues from the ledge
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -81,6 +82,12 @@ def theorem_from_json(text: str) -> Theorem:
     return msgspec.json.decode(text, type=Theorem)
 
 
+def _reading(path: Path) -> str:
+    """How SQLite opens a ledger to read it. On a disk that cannot be written to, it could not make the files that it shares with a writer."""
+    written = path.with_name(f"{path.name}-wal").exists() or os.access(path.parent, os.W_OK)
+    return "mode=ro" if written else "mode=ro&immutable=1"
+
+
 class Ledger(AbstractContextManager["Ledger"]):
     """An open ledger. `readonly` neither creates nor changes the file. Raises UserError for other formats."""
 
@@ -92,7 +99,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             # SQLite would block on a pipe. Opening and closing the file here would drop this process's SQLite locks.
             check_regular(path)
         try:
-            target = f"{path.absolute().as_uri()}?mode=ro" if readonly else str(path)
+            target = f"{path.absolute().as_uri()}?{_reading(path)}" if readonly else str(path)
             self._db = sqlite3.connect(target, uri=readonly, timeout=30)
             if not readonly:
                 self._db.execute("pragma journal_mode=wal")
@@ -100,6 +107,8 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self._db.executescript(_SCHEMA)
             version = self.get("format")
         except sqlite3.DatabaseError as e:
+            if e.sqlite_errorname == "SQLITE_FULL":
+                raise
             raise UserError(f"{path}: not a ledger ({e}); name a run folder or its ledger.sqlite") from None
         if version is None and not readonly:
             self.set("format", FORMAT)

@@ -54,6 +54,8 @@ def report(
     from rl.metrics.tracking import print_table
     from rl.run_report import report_page
 
+    if run.is_file():
+        raise UserError(f"{run}: not a results file of `turnstile prove`, nor a run's folder")
     if not run.is_dir():
         raise UserError(f"{run}: no such folder; give a run's folder, e.g. runs/demonstration")
     target = out or run / "report.html"

@@ -70,7 +70,6 @@ def test_a_lean_that_dies_during_an_export_costs_no_attempt(monkeypatch: Any, ca
         raise LeanDied("out of memory")
 
     monkeypatch.setattr(module, "_opened", {})
-    monkeypatch.setattr(module, "is_cached", lambda imports: True)
     monkeypatch.setattr(module, "environment_index", dies)
     library = LibraryIndex("0", {"Init": ModuleInfo((), ())})
     for _ in range(2):

