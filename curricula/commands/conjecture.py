@@ -75,6 +75,8 @@ def conjecture(
     else:
         for d in documents:
             _show(d)
+    if documents and documents[-1]["interrupted"]:
+        return 130
     return 0 if any(d["lemmas"] for d in documents) else 1
 
 
@@ -112,6 +114,8 @@ async def _project(project: Project, out: Path, plan: Plan, provers: Sequence[An
     for text in files:
         target = out / Path(text.path).relative_to(project.folder)
         documents.append(await _one(text, target, plan, provers, project))
+        if documents[-1]["interrupted"]:
+            break
     return documents
 
 

@@ -21,6 +21,7 @@ from prover.lean.text import LeanText, parse
 from prover.solve.executor import LocalExecutor
 from prover.solve.job import SourceFile
 from prover.solve.lemmas import Lemma, block, place_of, without_unused
+from prover.solve.session import stoppable, until
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,21 @@ async def _found(bench: Bench, plan: Plan, earlier: Sequence[Lemma], goals: Goal
     discovery = Discovery(bench, signature, plan.limits, plan.seed, met, [opened(e.type) for e in examples], taken)
     for lemma in earlier:
         await discovery.start_with(lemma)
-    try:
-        lemmas = await discovery.run()
-    finally:
-        bench.close()
-    found = await measured(bench.executor, goals, lemmas, without) if goals.numbers else None
+    found: Measured | None = None
+
+    async def measure() -> None:
+        nonlocal found
+        found = await measured(bench.executor, goals, discovery.lemmas, without)
+
+    with stoppable() as stop:
+        try:
+            await until(stop, discovery.run())
+        finally:
+            bench.close()
+        if goals.numbers and not stop.is_set():
+            await until(stop, measure())
+        interrupted = stop.is_set()
+    lemmas = discovery.lemmas
     kept = await _audited(bench, goals, _kept(lemmas, found), found)
     document = {
         "lemmas": [_row(x, found) for x in kept],
@@ -93,8 +104,9 @@ async def _found(bench: Bench, plan: Plan, earlier: Sequence[Lemma], goals: Goal
         "conjectures": discovery.counts,
         "calls": {"finding": bench.spent, "by_step": dict(bench.calls), "measuring": found.calls if found else 0},
         "goals": _goals(goals, found),
+        "interrupted": interrupted,
     }
-    if plan.world:
+    if plan.world and not interrupted:
         book, stated = await read_textbook(bench, plan.world)
         document["textbook"] = found_again(book, stated, list(discovery.statements.values()))
     return Outcome(document, _library(goals, kept, found))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +81,21 @@ def test_lemmas_are_found_audited_and_written(tmp_path: Path, capsys: pytest.Cap
     assert file.read_text() == DEFINITIONS + GOALS
     assert code == 0
     assert [x.name for x in read_lemmas(read(out))] == [x["name"] for x in document["lemmas"]]
+
+
+@pytest.mark.lean
+def test_an_interrupt_keeps_the_lemmas_found(tmp_path: Path) -> None:
+    file, out = tmp_path / "M.lean", tmp_path / "Lemmas.lean"
+    file.write_text(DEFINITIONS + GOALS)
+    command = [sys.executable, "-m", "prover.cli", "conjecture", str(file), "--out", str(out), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None and process.stdout is not None
+        line = next((line for line in process.stderr if " calls: " in line), "")
+        process.send_signal(signal.SIGINT)
+        document = json.loads(process.stdout.read())["files"][0]
+    assert process.returncode == 130 and document["interrupted"] and document["goals"] == {"total": 0}
+    names = [x["name"] for x in document["lemmas"]]
+    assert [x.name for x in read_lemmas(read(out))] == names and names[0] in line
 
 
 @pytest.mark.lean
