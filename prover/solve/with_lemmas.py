@@ -42,8 +42,7 @@ async def prove_with_lemmas(
         raise UserError(f"{text.path}: the lemmas do not fit: {why}")
     answer, filled, _ = await prove_file(new, settings, log, executor)
     first, lines = file.line, new.text.count("\n") - text.text.count("\n")
-    for row in (*answer["tasks"], *answer["errors"], *answer["unreached"]):
-        row["line"] -= lines if row.get("line", 0) > first else 0
+    move_lines(answer, first, lines)
     kept = without_unused(lemmas, [lemma.name for lemma in lemmas if _uses(answer, lemma)])
     whole = filled.decode()
     if len(kept) < len(lemmas):
@@ -89,6 +88,13 @@ class _File:
             if verdict.verdict != "proved" and (own or not verdict.reason.startswith("sorry")):
                 return f"{verdict.name}: {one_line(verdict.reason, 300)}"
         return None
+
+
+def move_lines(answer: dict[str, Any], first: int, lines: int) -> None:
+    """Count the lines after `first` without the lemmas' `lines`. The line of a `sorry` that a macro stands for may be None."""
+    for row in (*answer["tasks"], *answer["errors"], *answer["unreached"]):
+        if row["line"] is not None and row["line"] > first:
+            row["line"] -= lines
 
 
 def _uses(answer: dict[str, Any], lemma: Lemma) -> list[str]:

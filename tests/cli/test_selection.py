@@ -15,6 +15,7 @@ from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import LeanText, parse
 from prover.progress import Pace
 from prover.solve.selection import select, unreached
+from prover.solve.with_lemmas import move_lines
 
 SOURCE = """theorem one : 1 = 1 := by sorry
 namespace A.B
@@ -97,6 +98,15 @@ def test_a_macro_is_named() -> None:
     found = unreached(text, FileSorries([], (), ("A.b",)))
     assert [(f["line"], f["name"], f["used"]) for f in found] == [(1, "", False), (3, "A.b", True), (5, "c", False)]
     assert "macro" in found[0]["reason"] and "write `sorry` itself" in found[1]["reason"]
+
+
+def test_the_admit_of_an_instance_without_a_name_has_no_line() -> None:
+    text = parse(
+        "instance : Inhabited Nat := ⟨by admit⟩\ntheorem t : True := by first | trivial | sorry\n".encode(), "A.lean"
+    )
+    found = unreached(text, FileSorries([], (), ("instInhabitedNat",)))
+    move_lines({"tasks": [{"line": 1}], "errors": [], "unreached": found}, 1, 1)
+    assert [(f["line"], f["name"]) for f in found] == [(None, "instInhabitedNat"), (1, "t")]
 
 
 def test_found_proofs_are_counted_before_the_audit() -> None:
