@@ -98,6 +98,8 @@ def _answered(source: LeanText | Sequence[Theorem], settings: Settings, learner:
         raise UserError(f"{option} is for .lean files: other inputs have no `sorry`")
     if settings.in_place and settings.target == "-":
         raise UserError("--in-place cannot change standard input: leave it out to print the filled text")
+    if text is not None and settings.out is not None and os.path.realpath(settings.out) == os.path.realpath(text.path):
+        settings = replace(settings, in_place=True)
     destination = Path(text.path) if text is not None and settings.in_place else settings.out
     _check_outputs(settings.tree, destination, settings.results)
     lemmas = read_lemmas(read(settings.lemmas)) if settings.lemmas is not None else []

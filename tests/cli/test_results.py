@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,31 @@ def test_a_file_edited_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     assert write_over(text, b"filled") == path and path.read_text() == "filled"
     assert write_over(text, b"filled again") == tmp_path / "A.lean.filled"
     assert path.read_text() == "filled" and (tmp_path / "A.lean.filled").read_text() == "filled again"
+
+
+@pytest.mark.parametrize("option", ["--in-place", "--out"])
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_filled_file_over_its_original(
+    option: str, interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turnstile: Callable
+) -> None:
+    """An interrupted run leaves the file that its results describe, and a finished one does not overwrite an edit."""
+    path = tmp_path / "A.lean"
+    path.write_text("theorem t : True := by sorry\n")
+    out = ["--in-place"] if option == "--in-place" else ["--out", tmp_path / "." / "A.lean"]
+
+    async def fake(*asked: object) -> tuple[dict[str, Any], bytes]:
+        if not interrupted:
+            path.write_text("edited")
+        answer: dict[str, Any] = {"tasks": [], "proved": 0, "total": 0, "seconds": 0.0, "lean": "", "failure": None}
+        return {**answer, "interrupted": interrupted}, b"filled"
+
+    monkeypatch.setattr("prover.commands.prove._file", fake)  # the real one is interrupted by a signal
+    done = turnstile("prove", path, *out, "--results", tmp_path / "r.jsonl", "--json")
+    if interrupted:
+        assert done.code == 130 and "--resume continues" in done.err and "sorry" in path.read_text()
+    else:
+        assert done.code == 0 and path.read_text() == "edited", done
+        assert (tmp_path / "A.lean.filled").read_text() == "filled"
 
 
 def test_locks_and_copies_of_editors_are_no_files_of_a_project(tmp_path: Path) -> None:
