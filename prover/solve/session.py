@@ -69,7 +69,7 @@ def page_written(settings: Settings, found: Found, name: str, number: int, total
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[asyncio.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets. The second one cancels the task."""
+    """An event that the first Ctrl-C or SIGTERM sets. The second one cancels the task. Afterwards the handlers are those from before."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -81,18 +81,21 @@ def stoppable() -> Iterator[asyncio.Event]:
         stop.set()
         say("turnstile: stopping after the proofs found so far are audited and written (Ctrl-C again to quit now)")
 
-    handled = []
+    before: dict[int, Any] = {}
     for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, interrupt)
-            handled.append(number)
+            before[number] = handler
     try:
         yield stop
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)  # sets the system's default
+            if handler is not None:  # None: not set from Python
+                signal.signal(number, handler)
 
 
 async def kept_going(work: Awaitable[Any]) -> Exception | None:

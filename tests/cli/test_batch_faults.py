@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from prover.solve.batch import AUDITS, Batch, task_of
 from prover.solve.job import Found, Job
 from prover.solve.options import Settings
 from prover.solve.results import Results
+from prover.solve.session import stoppable
 from tests.models.small_server import Reply, SmallServer, completion
 
 ASKED: dict[str, Any] = {"input": "x"}
@@ -108,6 +111,22 @@ def test_ctrl_c_while_proofs_wait_for_the_audit_loses_none(tmp_path: Path) -> No
     outcomes = run(log, executor, n, interrupt)
     assert executor.attempts < n and sum(o == "proved" for o in outcomes.values()) == executor.attempts
     log.close()
+
+
+def test_signals_are_handled_as_before_once_a_batch_is_over() -> None:
+    async def work() -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+        with stoppable() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(stop.wait(), 60)
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+    earlier = signal.getsignal(signal.SIGTERM)
+    try:
+        asyncio.run(work())
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 @pytest.mark.lean
