@@ -138,7 +138,9 @@ async def _attempted(
             rows[i] = judged
             if judged["outcome"] != "error":  # the audit's fault and not the proof's: a resumed command audits it again
                 row = {k: v for k, v in judged.items() if k != "outline"}
-                log.add({**row, "lean_calls": batch.last[n]["lean_calls"]})  # of this try, not of all
+                # Of this try, not of all. A kept proof may not have had its turn in this run.
+                own = batch.last.get(n) or log.rows[row["key"], row.get("try", 0)]
+                log.add({**row, "lean_calls": own["lean_calls"]})
     for n in batch.last:
         batch.last[n] = {**batch.last[n], "outcome": rows[numbers[n]]["outcome"]}
     figures["open"] = batch.open()

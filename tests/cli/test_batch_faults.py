@@ -16,8 +16,11 @@ import pytest
 
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem, Verdict
-from prover.solve.batch import AUDITS, Batch, task_of
+from prover.solve.batch import AUDITS, Batch, row_of, task_of
+from prover.solve.budgets import FIRST
+from prover.solve.fill import Filled
 from prover.solve.job import Found, Job
+from prover.solve.lean_file import _attempted
 from prover.solve.options import Settings
 from prover.solve.results import Results
 from prover.solve.session import stoppable
@@ -127,6 +130,29 @@ def test_signals_are_handled_as_before_once_a_batch_is_over() -> None:
         asyncio.run(work())
     finally:
         signal.signal(signal.SIGTERM, earlier)
+
+
+def test_a_kept_proof_that_no_longer_holds_is_rejected_before_its_turn(tmp_path: Path) -> None:
+    """A total smaller than a first try leaves every task untried. `Refusing` stands for the audit of a file that changed."""
+
+    class Refusing:
+        async def settle(self, scripts: dict[int, str]) -> Filled:
+            assert scripts == {0: "trivial"}
+            return Filled(refused={0: "elaboration: line 1: unknown identifier"})
+
+    path = tmp_path / "r.jsonl"
+    log = Results(path, ASKED, False)
+    task = task_of(0, theorems(1)[0])
+    log.add(row_of(task, Found("budget", lean_calls=9)))
+    log.add(row_of(task, Found("proved", "trivial", 5), number=1))
+    log.close()
+    log = Results(path, ASKED, True, retry=True)
+    settings = Settings(budget=8, total_budget=FIRST - 1, look=False)
+    executor = SmallExecutor(lambda t: "proved")
+    rows, *_ = asyncio.run(_attempted({0: task}, {}, settings, log, executor, Refusing()))  # type: ignore[arg-type]
+    assert (rows[0]["outcome"], executor.attempts) == ("rejected", 0)
+    assert (log.rows[task.key, 1]["outcome"], log.rows[task.key, 1]["lean_calls"]) == ("rejected", 5)
+    log.close()
 
 
 @pytest.mark.lean
