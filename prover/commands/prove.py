@@ -240,6 +240,9 @@ def _project(folder: Path, settings: Settings) -> Answer:
     _check_outputs(settings.tree, settings.results)
     if settings.names:
         raise UserError("--only is for one input: name FILE.lean of the project")
+    unfit = {"imports": settings.imports, "fields": settings.fields, "sources": settings.sources}
+    if given := next((name for name, value in unfit.items() if value), None):
+        raise UserError(f"--{given} is not for Lake projects: leave it out")
     own = Project(folder, changed_files(folder, settings.base) if settings.changed else None)
     if not project_files(own):
         say(f"turnstile: {folder}: no changed .lean file has a `sorry`")

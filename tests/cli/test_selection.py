@@ -131,6 +131,9 @@ def test_options_that_do_not_fit(turnstile: Callable, tmp_path: Path, monkeypatc
     (tmp_path / "p" / "lakefile.toml").write_text("")
     (tmp_path / "p" / "A.lean").write_text("theorem t : True := by sorry\n")
     assert "--only is for one input" in turnstile("prove", tmp_path / "p", "--only", "t").err
+    for option, value in (("--imports", "Std"), ("--fields", "statement=x"), ("--sources", tmp_path)):
+        done = turnstile("prove", tmp_path / "p", option, value)
+        assert done.code == 2 and done.err.startswith(f"turnstile: {option} is not for Lake projects"), done
 
 
 @pytest.mark.lean
