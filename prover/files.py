@@ -131,8 +131,8 @@ def write_whole(path: Path, data: bytes) -> None:
     target = path.resolve() if path.is_symlink() else path
     scratch = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     try:
-        if target.exists() and not target.is_file():  # write to a pipe or device instead of replacing it
-            target.write_bytes(data)
+        if _is_special(path):  # write to it instead of replacing it
+            path.write_bytes(data)
             return
         with scratch.open("xb") as f:
             if target.exists():
@@ -151,10 +151,19 @@ def check_writable(path: Path) -> None:
     """Raise UserError if `write_whole` would fail, before hours of work."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise UserError(f"{path}: is not writable")
+        return
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{path}: the folder {path.parent} is not writable")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is that of a pipe or device. `/dev/stdout` may be one that has no other path (`/proc/1/fd/pipe:[1]`)."""
+    return path.exists() and not path.is_file()
 
 
 def holds_model(folder: Path) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from prover.commands.prove_output import show
 from prover.console import plain
 from prover.errors import UserError
-from prover.files import write_whole
+from prover.files import check_writable, write_whole
 from prover.lean.project import Imports, Project
 from prover.lean.text import read
 from prover.progress import progress
@@ -104,6 +104,18 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     write_whole(pipe, b"page")
     reader.join(120)
     assert got == [b"page"] and pipe.is_fifo()
+
+
+def test_standard_output_may_be_a_pipe_without_a_path(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    link = tmp_path / "stdout"  # as /dev/stdout, which the tests' own output does not make a pipe
+    link.symlink_to(f"/proc/self/fd/{write}")
+    check_writable(link)
+    write_whole(link, b"page")
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert pipe.read() == b"page"
+    assert link.is_symlink()
 
 
 def test_a_file_edited_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
