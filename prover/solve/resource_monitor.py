@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import statistics
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import psutil
 
 from prover.solve.job import Load
+
+_log = logging.getLogger(__name__)
 
 KEPT = 240
 """Maximum number of samples. Beyond it, every second one is dropped and the interval doubles."""
@@ -53,7 +56,10 @@ class ResourceMonitor:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            self._sample(await self._load())
+            try:
+                self._sample(await self._load())
+            except Exception as error:  # of a process or actor that is being replaced
+                _log.debug("no sample: %s: %s", type(error).__name__, error)
             if len(self.samples) > KEPT:
                 self.samples = self.samples[::2]
                 self._every *= 2

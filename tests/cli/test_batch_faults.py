@@ -19,9 +19,10 @@ from prover.lean.theorem import Theorem, Verdict
 from prover.solve.batch import AUDITS, Batch, row_of, task_of
 from prover.solve.budgets import FIRST
 from prover.solve.fill import Filled
-from prover.solve.job import Found, Job
+from prover.solve.job import Found, Job, Load
 from prover.solve.lean_file import _attempted
 from prover.solve.options import Settings
+from prover.solve.resource_monitor import ResourceMonitor
 from prover.solve.results import Results
 from prover.solve.session import stoppable
 from tests.models.small_server import Reply, SmallServer, completion
@@ -153,6 +154,29 @@ def test_a_kept_proof_that_no_longer_holds_is_rejected_before_its_turn(tmp_path:
     assert (rows[0]["outcome"], executor.attempts) == ("rejected", 0)
     assert (log.rows[task.key, 1]["outcome"], log.rows[task.key, 1]["lean_calls"]) == ("rejected", 5)
     log.close()
+
+
+def test_a_load_that_cannot_be_had_once_does_not_end_the_measurements() -> None:
+    asked = asyncio.Event()
+    loads = 0
+
+    async def load() -> Load:
+        nonlocal loads
+        loads += 1
+        if loads == 4:
+            asked.set()
+        if loads == 2:
+            raise ConnectionError("an actor is lost")
+        return Load(1, 0.0, loads, 0)
+
+    async def measure() -> int:
+        monitor = ResourceMonitor(load)
+        monitor._every = 0.01
+        async with monitor:
+            await asyncio.wait_for(asked.wait(), 60)
+        return len(monitor.samples)
+
+    assert asyncio.run(measure()) >= 2
 
 
 @pytest.mark.lean
