@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -124,6 +125,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 raise UserError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
             left -= len(line)
             yield number, line
+
+
+def first_byte(path: Path) -> bytes:
+    """The first byte of a regular file after a byte order mark and white space; empty if there is none. Raises UserError."""
+    with open_file(path) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0:
+            try:
+                chunk = file.read(min(left, 1 << 16))
+            except OSError as e:
+                raise UserError(f"{path}: {e.strerror or e}") from None
+            if not chunk:
+                break
+            if found := chunk.removeprefix(BOM_UTF8).lstrip()[:1]:
+                return found
+            left -= len(chunk)
+    return b""
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prover.console import one_line
 from prover.errors import UserError
-from prover.files import read_file, read_lines
+from prover.files import first_byte, read_file, read_lines
 
 MAX_ARRAY_BYTES = 512 * 2**20
 """Limit on a JSON file that is not JSON Lines, in bytes."""
@@ -28,8 +28,7 @@ def jsonl_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
 def json_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """(object, `file:row`) of an array of objects, with rows numbered from 1, or of JSON Lines. Raises UserError."""
-    first = next((raw.removeprefix(BOM_UTF8).lstrip() for _, raw in read_lines(path) if raw.strip()), b"")
-    if not first.startswith(b"["):
+    if first_byte(path) != b"[":
         yield from jsonl_rows(path)
         return
     for number, row in enumerate(_parsed(read_file(path, MAX_ARRAY_BYTES).removeprefix(BOM_UTF8), str(path)), 1):

@@ -16,6 +16,7 @@ import pytest
 from prover import files
 from prover.errors import UserError
 from prover.files import read_file, read_lines
+from prover.jsonl import json_rows
 from prover.lean.process import LeanProcess
 from prover.lean.project import Project
 from prover.lean.text import MAX_BYTES, module_name, read
@@ -125,6 +126,17 @@ def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "rows.jsonl").write_bytes(b"{}\n" + b"x" * 5000)
     with pytest.raises(UserError, match=r"rows\.jsonl:2: the line is longer"):
         list(read_lines(tmp_path / "rows.jsonl"))
+
+
+@pytest.mark.parametrize("before", [b"", b" \n" * 100_000])
+def test_an_array_may_be_one_long_line(before: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`json.dump` writes a data set on one line, which has the size limit of a whole file."""
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 1000)
+    array = tmp_path / "set.json"
+    array.write_bytes(before + json.dumps([{"name": f"t{i}"} for i in range(200)]).encode())
+    assert [row["name"] for row, _ in json_rows(array)] == [f"t{i}" for i in range(200)]
+    array.write_bytes(before)
+    assert list(json_rows(array)) == []
 
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:
