@@ -205,7 +205,8 @@ def _say_lemmas(lemmas: Sequence[dict[str, Any]], path: str) -> None:
 def _answer(document: dict[str, Any], settings: Settings, out: Path | None, source: bytes | None = None) -> Answer:
     """`out`: the file or folder that was written."""
     failure = document.pop("failure")
-    document.pop("open", None)
+    for name in ("open", "spent"):
+        document.pop(name, None)
     asked = {
         "input": settings.target or settings.name,
         "policy": settings.policy,

@@ -319,7 +319,7 @@ class Batch:
         }
         known = [grant for grant in tries if self._known(grant) is not None]
         new = [grant for grant, row in tries.items() if grant not in known and self._may_be_false(grant, row)]
-        spare = None if total is None else max(0, total - sum(self._calls.values())) // instances.MOST_CALLS
+        spare = None if total is None else max(0, total - self.schedule.spent) // instances.MOST_CALLS
         return known + new[:spare]
 
     def _may_be_false(self, grant: Grant, row: dict[str, Any]) -> bool:
@@ -346,10 +346,14 @@ class Batch:
         return row.get("lean", "") not in ("", find_runtime().name)
 
     def _record(self, grant: Grant, row: dict[str, Any]) -> None:
+        task, calls = self.tasks[grant.task], row["lean_calls"]
         self.last[grant.task] = row
-        self._calls[grant.task] += row["lean_calls"]
+        self._calls[grant.task] += calls
         over = row["outcome"] != "budget"
-        self.schedule.report(grant, row["lean_calls"], over, row["outcome"] in ("proved", "found"))
+        kept = not self.log.kept.isdisjoint(
+            (task.key, task.earlier_key)
+        )  # of an earlier run, which had a total of its own
+        self.schedule.report(grant, 0 if kept else calls, over, row["outcome"] in ("proved", "found"))
 
     def _row(self, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:
         row = row_of(self.tasks[grant.task], found, grant.number, lean)

@@ -58,12 +58,13 @@ class BudgetScheduler:
     total: int | None = None
     expects: Sequence[Assessment | None] = ()
     """An estimate or None for each task; empty without an assessor."""
+    spent: int = 0
+    """Lean calls reported so far."""
     _expected: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _as_expected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Number of solved tasks with an estimate, by area."""
     _tries: dict[int, int] = field(default_factory=dict)
     _open: set[int] = field(default_factory=set)
-    _spent: int = 0
     _tried: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _solved: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -74,7 +75,7 @@ class BudgetScheduler:
         """Grants that may run concurrently; empty when the batch is done. Report all of them before the next call."""
         if self.total is None:
             return [Grant(i, 0, self.budget) for i in sorted(self._open) if i not in self._tries]
-        spare = self.total - self._spent
+        spare = self.total - self.spent
         chosen: list[Grant] = []
         affordable = [g for g in self._candidates() if g.calls <= spare]
         rate_per_call = {g: self._success_rate(g) / g.calls for g in affordable}
@@ -88,7 +89,7 @@ class BudgetScheduler:
     def report(self, grant: Grant, calls: int, over: bool, solved: bool) -> None:
         """Record the result of a grant. `over`: no further try is needed."""
         self._tries[grant.task] = grant.number + 1
-        self._spent += calls
+        self.spent += calls
         if over or grant.calls >= self.budget:
             self._open.discard(grant.task)
         area = self.areas[grant.task]

@@ -48,7 +48,7 @@ async def prove_file(
 ) -> tuple[dict[str, Any], bytes, Standing]:
     """Returns (the answer's fields, the bytes of the filled file, the filled file for files that import it).
 
-    `failure` in the answer: the exception that ended the search early, or None. `project`: where imports are looked up
+    `failure` in the answer: the exception that ended the search early, or None. `spent`: Lean calls of this run. `project`: where imports are looked up
     (None: the project that contains the file). `done`: filled files of the project, by path. Raises UserError if an
     import has an error, or if errors of the file leave nothing to try.
     """
@@ -143,7 +143,7 @@ async def _attempted(
                 log.add({**row, "lean_calls": own["lean_calls"]})
     for n in batch.last:
         batch.last[n] = {**batch.last[n], "outcome": rows[numbers[n]]["outcome"]}
-    figures["open"] = batch.open()
+    figures |= {"open": batch.open(), "spent": batch.schedule.spent}
     return rows | {i: row_of(tasks[i], f) for i, f in skipped.items()}, figures, filled, failure, interrupted
 
 

@@ -109,6 +109,8 @@ class _Run:
     errors: list[dict[str, Any]] = field(default_factory=list)
     unreached: list[dict[str, Any]] = field(default_factory=list)
     filled: dict[str, Standing] = field(default_factory=dict)
+    spent: int = 0
+    """Lean calls of this run. Those of runs before a retry do not count."""
     interrupted: bool = False
     lean: str = ""
     failure: Exception | None = None
@@ -145,6 +147,7 @@ class _Run:
             return
         self.interrupted, self.lean, self.failure = answer["interrupted"], answer["lean"], answer["failure"]
         entry.update({key: answer[key] for key in ("proved", "total", "errors")})
+        self.spent += answer["spent"]
         self.errors += answer["errors"]
         self.unreached += [{"file": text.path, **left} for left in answer["unreached"]]
         self.tasks += [{"file": text.path, **task} for task in answer["tasks"]]
@@ -157,7 +160,7 @@ class _Run:
         if limit is not None and (limit := limit - len(self.tasks)) < 1:
             return None
         if total is not None:
-            total = (total - sum(t["lean_calls"] for t in self.tasks)) // files_left
+            total = (total - self.spent) // files_left
         return replace(self.settings, limit=limit, total_budget=total)
 
     def _write(self, text: LeanText, filled: bytes, entry: dict[str, Any]) -> None:

@@ -50,6 +50,8 @@ class Results:
         """(task key, index of the try) -> its last row, without the fields in ON_DISK."""
         self.earlier: dict[str, Earlier] = {}
         """Task key -> its tries before the last retry."""
+        self.kept: set[str] = set()
+        """Keys of the tasks that were settled before the last retry."""
         self._file = None
         if path is None:
             return
@@ -97,10 +99,11 @@ class Results:
         self.settings = row
 
     def _forget_open(self) -> None:
-        """Move the tries of tasks that are not settled from `rows` to `earlier`."""
+        """Move the tries of tasks that are not settled from `rows` to `earlier`. The others are kept."""
         last = {key: row for (key, _), row in sorted(self.rows.items(), key=lambda item: item[0][1])}
         tries = self.rows
         self.rows = {at: row for at, row in tries.items() if last[at[0]]["outcome"] in SETTLED}
+        self.kept = {key for key, _ in self.rows}
         for (key, _), row in tries.items():
             if last[key]["outcome"] not in SETTLED:
                 known = self.earlier.get(key, Earlier())

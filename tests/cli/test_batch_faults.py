@@ -117,6 +117,22 @@ def test_ctrl_c_while_proofs_wait_for_the_audit_loses_none(tmp_path: Path) -> No
     log.close()
 
 
+def test_a_total_does_not_count_calls_from_before_a_retry(tmp_path: Path) -> None:
+    path, tasks = tmp_path / "r.jsonl", [task_of(i, t) for i, t in enumerate(theorems(2))]
+    log = Results(path, ASKED, False)
+    log.add(row_of(tasks[0], Found("proved", "trivial", 3000), lean=find_runtime().name))
+    log.add(row_of(tasks[1], Found("budget", "", 3000)))
+    log.close()
+    settings = Settings(budget=8, total_budget=FIRST * 2, look=False)
+    for retry in (True, False):  # the retry, and its resumption
+        log = Results(path, ASKED, True, retry=retry)
+        batch, executor = Batch(tasks, settings, log), SmallExecutor(lambda t: "proved")
+        asyncio.run(batch.run(executor, asyncio.Event(), lambda *x: None))  # type: ignore[arg-type]
+        assert [(r["outcome"], r["lean_calls"]) for r in batch.rows()] == [("proved", 3000), ("proved", 3003)]
+        assert (batch.schedule.spent, executor.attempts) == (3, int(retry))
+        log.close()
+
+
 def test_signals_are_handled_as_before_once_a_batch_is_over() -> None:
     async def work() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -206,6 +206,7 @@ def test_an_interrupted_project_can_be_gone_on_with(
             "tasks": [{"outcome": "proved"}],
             "errors": [],
             "unreached": [],
+            "spent": 0,
         }
         return answer, b"filled", None
 
@@ -225,13 +226,19 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
     (tmp_path / "A.lean").write_text("import Z\ntheorem a : True := by sorry\n")
     (tmp_path / "Z.lean").write_text("theorem z : True := by sorry\n")
     seen: list[str] = []
+    totals: list[int] = []
 
     async def fake(
         text: Any, settings: Any, log: Any, executor: Any, project: Any, done: Any
     ) -> tuple[dict[str, Any], bytes, Any]:
         seen.append(Path(text.path).name)
+        totals.append(settings.total_budget)
         answer: dict[str, Any] = {key: [] for key in ("tasks", "errors", "unreached")}
-        return {**answer, "interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0}, b"", None
+        return (
+            {**answer, "interrupted": False, "lean": "", "failure": None, "proved": 0, "total": 0, "spent": 40},
+            b"",
+            None,
+        )
 
     def compiled(folder: Path) -> bool:
         monkeypatch.setattr(project, "imports_of", lambda text, project: Imports(text.imports))
@@ -240,5 +247,7 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
     monkeypatch.setattr(project, "prove_file", fake)
     monkeypatch.setattr(project, "executor_for", lambda *asked: contextlib.nullcontext())
     monkeypatch.setattr(project, "use_project", compiled)
-    asyncio.run(project.prove_project(Project(tmp_path), Settings(project=True), Results(None, ASKED, False)))
+    settings = Settings(project=True, total_budget=100)
+    asyncio.run(project.prove_project(Project(tmp_path), settings, Results(None, ASKED, False)))
     assert seen == ["Z.lean", "A.lean"]
+    assert totals == [50, 60], "calls that a file has not spent go to later files"
