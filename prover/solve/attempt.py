@@ -100,14 +100,15 @@ async def attempt_all(
 ) -> Found:
     """Attempt every state of one `sorry` on one budget. The script proves all of them. `negated`: searched on the same budget."""
     scripts: list[str] = []
-    calls, seconds = 0, 0.0
+    calls, tokens, seconds = 0, 0, 0.0
     last = Found("error")
     for root in roots:
-        left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, 0, seconds)
+        left, within = max(1, job.lean_calls - calls), job.within.remaining(calls, tokens, seconds)
         saved = job.saved if len(roots) == 1 else None
         rest = replace(job, lean_calls=left, within=within, saved=saved)
-        last = await _Attempt(rest, root, env, premises, negated).run(provers)
-        calls, seconds = calls + last.lean_calls, seconds + last.seconds
+        tried = _Attempt(rest, root, env, premises, negated)
+        last = await tried.run(provers)
+        calls, tokens, seconds = calls + last.lean_calls, tokens + tried.tokens, seconds + last.seconds
         if last.outcome != "found":
             break
         scripts.append(last.script)
@@ -188,14 +189,15 @@ class _Attempt:
         """Search with one prover. Returns None if it finds nothing."""
         policy = prover.policy
         if prover.writer is not None:
-            env, left = prover.bounded(self.env), self.job.lean_calls - self.calls
+            env, left = prover.bounded(self.env), self.limit.remaining(self.calls, self.tokens, self.seconds)
             written = await write_proofs(self.job.theorem, self.root, env, prover.writer, left)
             self.calls += written.lean_calls
+            self.tokens += written.tokens
             if written.script is not None:
                 return self._found("found", written.script, prover.name)
             policy = Seeded(written.seeds, policy)
             self.outcome, self.reason = "budget", written.error
-            if self.calls >= self.job.lean_calls:
+            if self.limit.exhausted(self.calls, self.tokens, self.seconds):
                 return None
         offered = self.premises if prover.wants_premises else None
         if prover.wants_premises and prover.source is not None:

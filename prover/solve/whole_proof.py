@@ -10,14 +10,15 @@ import asyncio
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Protocol
 
 from prover.lean.theorem import ProofState, Theorem
 from prover.models.base import Policy, Query, Suggestion, count_tokens
 from prover.models.mixture import mix
-from prover.search import Environment
+from prover.search import Budget, Environment
 
 SAMPLES = (8, 4, 4)
 """Proofs sampled in each round. The prompts of later rounds have the best failed proof and Lean's error."""
@@ -30,7 +31,9 @@ class Writer(Protocol):
 
     format: Any
 
-    def texts(self, prompt: Any, n: int) -> list[str]: ...
+    def texts(self, prompt: Any, n: int) -> tuple[list[str], int]:
+        """(up to n sampled answers, without truncated ones; the tokens of the prompt and of all n)."""
+        ...
 
 
 @dataclass(slots=True)
@@ -42,29 +45,40 @@ class WholeProofs:
     seeds: dict[str, list[str]] = field(default_factory=dict)
     """Accepted tactics, by `ProofState.shared` of their state."""
     lean_calls: int = 0
+    tokens: int = 0
+    """Tokens that the model read and wrote."""
     error: str = ""
     """Lean's error on the proof with the longest valid prefix."""
 
 
 async def write_proofs(
-    theorem: Theorem, root: ProofState, env: Environment, writer: Writer, budget: int
+    theorem: Theorem, root: ProofState, env: Environment, writer: Writer, limit: Budget
 ) -> WholeProofs:
-    """Sample proofs of `root` within `budget` Lean calls. `root` stays open; all other states are freed."""
+    """Sample proofs of `root` within a budget. Tokens are checked before each request to the model, Lean calls and seconds also before
+    each Lean call. `root` stays open; all other states are freed."""
     found = WholeProofs()
+    began = perf_counter()
+
+    def spent(tokens: int = 0) -> bool:
+        return limit.exhausted(found.lean_calls, tokens, perf_counter() - began)
+
     values = prompt_values(theorem, root)
     seen: set[str] = set()
     furthest = -1
     tried, error = "", ""
     for samples in SAMPLES:
+        if spent(found.tokens):
+            return found
         prompt = writer.format.template.render({**values, "tried": tried, "error": error})
-        texts = await asyncio.to_thread(writer.texts, prompt, samples)
+        texts, tokens = await asyncio.to_thread(writer.texts, prompt, samples)
+        found.tokens += tokens
         for text in texts:
             answer = writer.format.template.answer(text)
             script = proof_script(answer) if answer else ""
             if not script or script in seen:
                 continue
             seen.add(script)
-            if found.lean_calls >= budget:
+            if spent():
                 return found
             (result,) = await env.step(root, (script,))
             found.lean_calls += 1
@@ -73,15 +87,17 @@ async def write_proofs(
                 return found
             await env.free(result.states)
             message = result.message or "it leaves goals unproved:\n" + "\n\n".join(s.text for s in result.states)
-            length, why = await _replay(script, root, env, found, min(MAX_STEPS, budget - found.lean_calls))
+            length, why = await _replay(script, root, env, found, spent)
             if length > furthest:
                 furthest, tried, error = length, script, why or message
         found.error = error
     return found
 
 
-async def _replay(script: str, root: ProofState, env: Environment, found: WholeProofs, limit: int) -> tuple[int, str]:
-    """Replay a proof until Lean rejects a step. Returns (number of accepted steps, Lean's error).
+async def _replay(
+    script: str, root: ProofState, env: Environment, found: WholeProofs, spent: Callable[[], bool]
+) -> tuple[int, str]:
+    """Replay a proof until Lean rejects a step or the budget is spent. Returns (number of accepted steps, Lean's error).
 
     Each step acts on the first open goal. A tactic for several goals (`all_goals`) may fail here although it is valid in the
     script; the replay then merely ends early.
@@ -90,8 +106,8 @@ async def _replay(script: str, root: ProofState, env: Environment, found: WholeP
     opened: list[ProofState] = []
     taken = 0
     message = ""
-    for tactic in steps(script)[: max(0, limit)]:
-        if not open_states:
+    for tactic in steps(script)[:MAX_STEPS]:
+        if not open_states or spent():
             break
         state = open_states.pop(0)
         (result,) = await env.step(state, (tactic,))

@@ -112,7 +112,8 @@ def test_a_server_without_logprobs_writes_proofs_but_is_no_policy(serve: Any) ->
     server = serve(lambda k, body: completion(["simp"], logprobs=False))
     with pytest.raises(UserError, match="gives no log-probabilities"):
         policy(server).suggest([query("⊢ p")], 1)
-    assert policy(server, "goedel-prover").texts("theorem x : p := by", 1) == ["simp"]
+    texts, tokens = policy(server, "goedel-prover").texts("theorem x : p := by", 1)
+    assert texts == ["simp"] and tokens > 0
     assert "logprobs" not in server.asked[-1]
 
 
@@ -122,7 +123,8 @@ def test_chats(serve: Any) -> None:
     server = serve(lambda k, body: (200, document))
     writer = policy(server, "kimina-prover")
     sent = writer.format.template.render({"goal": "⊢ p", "statement": "theorem x : p", "header": ""})  # type: ignore[union-attr]
-    assert writer.texts(sent, 1) == ["```lean4\nsimp\n```"]
+    written = sum(len(turn["content"]) for turn in sent) + len("```lean4\nsimp\n```")
+    assert writer.texts(sent, 1) == (["```lean4\nsimp\n```"], written // 4), "this server reports no tokens"
     assert server.asked[0]["path"] == "/v1/chat/completions"
     assert [m["role"] for m in server.asked[0]["messages"]] == ["system", "user"]
 

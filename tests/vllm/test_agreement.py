@@ -32,8 +32,9 @@ def test_suggestions_are_distinct_and_use_only_what_is_offered(served: Any) -> N
         assert not any(re.search(r"⟨p\d+⟩|<eos>", s.tactic) for s in found), q
     assert served.suggest([], 4) == [] and served.evaluate([]) == []
     # As whole proofs are asked for: texts that ended by themselves.
-    written = served.texts(served.format.prompt(QUERIES[0]), 8)
-    assert written and all(isinstance(t, str) for t in written)
+    prompt = served.format.prompt(QUERIES[0])
+    written, tokens = served.texts(prompt, 8)
+    assert written and all(isinstance(t, str) for t in written) and tokens >= len(prompt) + 8
     first, again = (set(s.tactic for s in served.suggest(QUERIES[:1], 8)[0]) for _ in range(2))
     assert first and again
 
@@ -52,7 +53,8 @@ def test_priors_and_values_of_a_server(address: str, folder: Path, reference: An
     assert any(stranger.suggest(QUERIES, 8))
     with pytest.raises(ValueError, match="no value tokens"):
         stranger.evaluate(QUERIES)
-    assert isinstance(stranger.texts("⊢ p", 3), list)
+    written, tokens = stranger.texts("⊢ p", 3)
+    assert isinstance(written, list) and tokens > 3
 
 
 def test_tokens_are_those_of_the_prompt_and_of_all_samples(served: Any, address: str, folder: Path) -> None:

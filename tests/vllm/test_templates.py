@@ -32,7 +32,7 @@ def test_an_answer_ends_before_a_stop_string(stranger: Any) -> None:
     assert sum(a.finished for a in answers) > 20
     assert not any(s in a.text for s in STOP for a in answers) and all(a.logprob < 0 for a in answers)
     assert any(stranger.suggest(QUERIES, 8))
-    texts = stranger.texts(stranger.format.prompt(QUERIES[0]), 8)
+    texts, _ = stranger.texts(stranger.format.prompt(QUERIES[0]), 8)
     assert texts and not any(s in t for s in STOP for t in texts)
     with pytest.raises(ValueError, match="has no value"):
         stranger.evaluate(QUERIES)

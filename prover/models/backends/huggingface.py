@@ -143,11 +143,11 @@ class HuggingFacePolicy:
             self.model(input_ids=ids, attention_mask=mask, use_cache=False, **more)
         return self.head(seen[0][:, 0]).softmax(-1)
 
-    def texts(self, prompt: Any, n: int) -> list[str]:
-        """n sampled answers, for whole proofs, without truncated ones."""
+    def texts(self, prompt: Any, n: int) -> tuple[list[str], int]:
+        """n sampled answers, for whole proofs, without truncated ones, and the tokens of the prompt and of all n."""
         with self._lock:
-            [answers], _ = self.generate([prompt], n, beam=False, priors=False)
-        return [a.text for a in answers if a.finished]
+            [answers], [tokens] = self.generate([prompt], n, beam=False, priors=False)
+        return [a.text for a in answers if a.finished], tokens
 
     def draw(self, prompts: Sequence[Any], n: int) -> list[list[Answer]]:
         """n answers to each prompt, sampled at temperature 1, with their tokens."""

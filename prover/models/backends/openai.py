@@ -175,9 +175,13 @@ class ServerPolicy:
         with self._faults():  # the client does not check the types of a response
             return [read(choice, priors) for choice in answer.choices], _used(answer)
 
-    def texts(self, prompt: Any, n: int) -> list[str]:
-        """n sampled answers, for whole proofs, without truncated ones."""
-        return [a.text for a in self._ask(prompt, n, (), None, priors=False)[0] if a.finished]
+    def texts(self, prompt: Any, n: int) -> tuple[list[str], int]:
+        """n sampled answers, for whole proofs, without truncated ones, and the tokens of the prompt and of all n: characters / 4 if the
+        server does not report them."""
+        answers, tokens = self._ask(prompt, n, (), None, priors=False)
+        sent = prompt if isinstance(prompt, str) else "".join(turn["content"] for turn in prompt)
+        estimate = (len(sent) + sum(len(a.text) for a in answers)) // 4
+        return [a.text for a in answers if a.finished], tokens or estimate
 
     def _complete(self, **fields: Any) -> Any:
         return self._call(self.client.completions.create, **fields)

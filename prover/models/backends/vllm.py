@@ -216,11 +216,12 @@ class VLLMPolicy:
         self.generated_tokens += sum(len(a.token_ids) for o in outputs for a in o.outputs)
         return [[self._answer(a, o.prompt_token_ids) for a in o.outputs] for o in outputs]
 
-    def texts(self, prompt: Any, n: int) -> list[str]:
-        """n sampled answers to a prompt of the format, for whole proofs, without truncated ones."""
+    def texts(self, prompt: Any, n: int) -> tuple[list[str], int]:
+        """n sampled answers to a prompt of the format, for whole proofs, without truncated ones, and the tokens of the prompt and of all n."""
         [output] = self.engine.generate([self.prompt_input(prompt)], self._sampling(n))
-        self.generated_tokens += sum(len(a.token_ids) for a in output.outputs)
-        return [a.text for a in output.outputs if a.finish_reason == "stop"]
+        written = sum(len(a.token_ids) for a in output.outputs)
+        self.generated_tokens += written
+        return [a.text for a in output.outputs if a.finish_reason == "stop"], len(output.prompt_token_ids) + written
 
     def _sampling(self, n: int, untempered: bool = False, **more: Any) -> Any:
         """SamplingParams of the format and the settings."""
