@@ -219,12 +219,14 @@ class _Attempt:
         return self.job.saved is not None and prover.writer is None and self.negated is None
 
     def _search(self, prover: Prover, policy: Policy, offered: Premises) -> Search:
-        """The search of an earlier try if this prover left one, else a new one."""
+        """The search of an earlier try if this prover left one with the same settings, else a new one."""
         env = AttemptEnvironment(prover.bounded(self.env), self.root, self.costly)
         name, search = unpack(self.job.saved) if self.job.saved else ("", b"")
         if name == prover.name and self._continues(prover):
             with suppress(ValueError, LookupError):  # of another theorem, or damaged: start a new search
-                return Search.from_bytes(search, self.root, env, policy, prover.value, premises=offered)
+                earlier = Search.from_bytes(search, self.root, env, policy, prover.value, premises=offered)
+                if earlier.config == prover.config:  # else a retry asks for another rule or seed
+                    return earlier
         return Search(self.root, env, policy, prover.value, config=prover.config, premises=offered)
 
     async def _run_searches(self, prover: Prover, searches: Sequence[Search], earlier: Counter[str]) -> Found | None:

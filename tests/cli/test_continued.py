@@ -63,6 +63,38 @@ def test_a_search_goes_on_where_it_ended() -> None:
     asyncio.run(work())
 
 
+class Endless:
+    """Every tactic leaves another goal, so that each search ends at its budget. Real Lean is not needed for that."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def step(self, state: ProofState, tactics: Sequence[str]) -> list[StepResult]:
+        self.asked += tactics
+        return [StepResult("ok", (self._state(len(self.asked)),), ((0, 0),)) for _ in tactics]
+
+    async def free(self, states: Sequence[ProofState]) -> None:
+        pass
+
+    @staticmethod
+    def _state(number: int) -> ProofState:
+        return ProofState(number, f"k{number}", (Goal(f"⊢ P{number}", (), f"P{number}"),))
+
+
+@pytest.mark.parametrize("changed", [{}, {"selection": "breadth"}, {"seed": 7}])
+def test_a_search_with_other_settings_begins_anew(changed: dict[str, Any]) -> None:
+    async def work() -> None:
+        (prover,) = provers_named("portfolio", 0)
+        env, root = Endless(), ProofState(0, "k", (Goal("⊢ P", (), "P"),))
+        first = await attempt(THEOREM, root, env, [prover], 2, saved=b"")
+        assert (first.outcome, len(env.asked)) == ("budget", 2)
+        other = replace(prover, config=replace(prover.config, **changed))
+        await attempt(THEOREM, root, env, [other], 2, saved=first.saved)
+        assert (env.asked[2] == env.asked[0]) == bool(changed)
+
+    asyncio.run(work())
+
+
 @pytest.mark.lean
 def test_steps_of_searches_have_tight_limits() -> None:
     (prover,) = provers_named("portfolio", 0)
