@@ -350,9 +350,8 @@ class Batch:
         self.last[grant.task] = row
         self._calls[grant.task] += calls
         over = row["outcome"] != "budget"
-        kept = not self.log.kept.isdisjoint(
-            (task.key, task.earlier_key)
-        )  # of an earlier run, which had a total of its own
+        # A kept result is of an earlier run, which had a total of its own.
+        kept = not self.log.kept.isdisjoint((task.key, task.earlier_key))
         self.schedule.report(grant, 0 if kept else calls, over, row["outcome"] in ("proved", "found"))
 
     def _row(self, grant: Grant, found: Found, lean: str = "") -> dict[str, Any]:

@@ -48,8 +48,8 @@ async def prove_file(
 ) -> tuple[dict[str, Any], bytes, Standing]:
     """Returns (the answer's fields, the bytes of the filled file, the filled file for files that import it).
 
-    `failure` in the answer: the exception that ended the search early, or None. `spent`: Lean calls of this run. `project`: where imports are looked up
-    (None: the project that contains the file). `done`: filled files of the project, by path. Raises UserError if an
+    `failure` in the answer: the exception that ended the search early, or None. `spent`: Lean calls of this run. `project`: where imports
+    are looked up (None: the project that contains the file). `done`: filled files of the project, by path. Raises UserError if an
     import has an error, or if errors of the file leave nothing to try.
     """
     began = time.monotonic()
