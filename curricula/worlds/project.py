@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from curricula.worlds.theorems import WorldTheorem
 from prover.errors import UserError
@@ -21,6 +22,14 @@ def write_project(theorems: Sequence[WorldTheorem], folder: Path) -> None:
     """One file for each theorem, because each has definitions of its own. Raises UserError if the folder exists."""
     if folder.exists():
         raise UserError(f"--proofs {folder}: already exists; name a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        made = Path(scratch) / "made"
+        _write(theorems, made)
+        made.rename(folder)  # whole or not at all
+
+
+def _write(theorems: Sequence[WorldTheorem], folder: Path) -> None:
     (folder / "World").mkdir(parents=True)
     write_whole(folder / "lakefile.toml", LAKEFILE.encode())
     for w in theorems:

@@ -17,6 +17,7 @@ from prover.files import cache_dir
 from prover.jsonl import json_rows
 from prover.lean.embedded import install
 from prover.solve.ledger import Ledger
+from prover.solve.results import Results
 
 ROOT = Path(__file__).parents[2]
 SETS = [sys.executable, "-m", "prover.cli", "sets", "world:logic?count=1"]
@@ -111,3 +112,22 @@ def test_theorems_of_a_file_where_an_event_loop_runs(tmp_path: Path) -> None:
         return [t.name for t in turnstile.theorems(tmp_path / "a.lean")]
 
     assert asyncio.run(notebook()) == ["a"]
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_written_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(28, "No space left on device")
+
+    def fails(*_: object) -> None:
+        raise full
+
+    results = Results(tmp_path / "r.jsonl", {"input": "x"}, resume=False)
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match=r"No space left on device: '.*r\.jsonl'"):
+        results.add({"key": "a", "try": 0, "lean_calls": 1})
+    results.close()
+    monkeypatch.setattr("curricula.worlds.project.write_whole", fails)
+    with pytest.raises(OSError, match="No space"):
+        cli.run(["sets", "world:logic?count=1", "--proofs", str(tmp_path / "p")])
+    assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
