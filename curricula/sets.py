@@ -44,6 +44,18 @@ FOLDER = Path(__file__).parent / "sets"
 Kind = Literal["library", "lean", "jsonl", "world"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+_READ: dict[Kind, tuple[str, ...]] = {
+    "library": ("modules", "split", "per_module", "new_to"),
+    "lean": ("files", "split", "split_by"),
+    "jsonl": ("files", "imports", "fields"),
+    "world": ("files",),
+}
+"""The settings that only sets of a kind have, besides those of every set."""
+_INSTEAD: dict[tuple[Kind, str], str] = {
+    ("world", "split"): ' and name the split in `files`, as in "world:logic?split=held-out"',
+    ("jsonl", "split"): ", and give the theorems of the split a file of their own",
+}
+"""What to do besides removing a setting that a set's kind does not have."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,10 @@ def read_set(path: Path) -> TheoremSet:
     found = replace(convert(read_toml(path), TheoremSet, f"{path}: "), folder=path.parent)
     if found.new_to and (found.kind != "library" or not (FOLDER / f"{found.new_to}.toml").is_file()):
         raise UserError(f'{path}: new_to needs kind = "library" and the name of an installed set, not {found.new_to!r}')
+    for name in dict.fromkeys(name for names in _READ.values() for name in names):
+        if name not in _READ[found.kind] and getattr(found, name) != getattr(TheoremSet, name):
+            instead = _INSTEAD.get((found.kind, name), "")
+            raise UserError(f"{path}: a set of kind {found.kind!r} does not use `{name}`; remove it{instead}")
     wanted = "modules" if found.kind == "library" else "files"
     if not getattr(found, wanted):
         raise UserError(f"{path}: a set of kind {found.kind!r} needs `{wanted}`")

@@ -53,6 +53,27 @@ def test_the_new_split_is_new_to_every_stage() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "line", "advice"),
+    [
+        ("jsonl", "split = 'held-out'", "a file of their own"),
+        ("jsonl", "modules = ['Init.Core']", "remove it"),
+        ("world", "split = 'held-out'", "world:logic?split=held-out"),
+        ("world", "per_module = 1", "remove it"),
+        ("lean", "imports = ['Init']", "remove it"),
+        ("library", "split_by = 'file'", "remove it"),
+    ],
+)
+def test_settings_that_a_kind_does_not_use_are_refused(tmp_path: Path, kind: str, line: str, advice: str) -> None:
+    """Before, a data set or world with `split` opened all splits."""
+    contents = "modules = ['Init.Core']" if kind == "library" else "files = ['world:logic']"
+    path = tmp_path / "mine.toml"
+    path.write_text(f"name = 'm'\ntitle = 'm'\nkind = '{kind}'\nlean = '4'\nlicence = 'x'\n{contents}\n{line}\n")
+    with pytest.raises(UserError) as error:
+        sets.read_set(path)
+    assert f"does not use `{line.split()[0]}`" in str(error.value) and advice in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [("new_to = 'nowhere'", "new_to needs"), ("fresh_names = 'yes'", "fresh_names must be true or false")],
 )
