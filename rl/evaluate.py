@@ -119,6 +119,8 @@ def key_of(test: Test, prover: Candidate) -> str:
     del settings["name"], settings["checkpoint"]
     if not prover.config.assess:
         settings["assessor"] = ""
+    if not prover.config.use_ranker:
+        settings["ranker"] = ""
     for kind in ("ranker", "retriever", "assessor", "template"):  # a template is a name or a file
         if Path(settings[kind]).is_file():
             settings[kind] = digest([Path(settings[kind])])

@@ -47,6 +47,15 @@ ROLLOUT_TACTICS = 32
 
 FRESH = "fresh names"
 """The wrapper of tests that show a checkpoint made-up names. The explorer and the portfolio are not wrapped."""
+_WITHOUT_EFFECT = {
+    "explorer_weight": "set prover.eval_explorer_weight",
+    "heartbeats": "the limits of a step belong to the test, which is the same for every prover; remove it",
+    "step_seconds": "the limits of a step belong to the test, which is the same for every prover; remove it",
+    "provers": "use --processes",
+}
+"""Settings of the table `prover` that an evaluation does not use, and what to do instead."""
+_OF_A_MODEL = ("assess", "eval_explorer_weight", "suggestions", "use_ranker", "use_value")
+"""Settings that baselines do not use."""
 Work = Sequence[tuple[int, Sequence[Task]]]
 """The tasks of each seed."""
 
@@ -85,6 +94,11 @@ class Evaluation:
         fresh = options.fresh_names or described.fresh_names
         if fresh and ray is not None:
             raise UserError("--fresh-names (which the set library-new implies) does not work with --ray")
+        if fresh and (used := {"premises", "goals"} & {*candidate.config.assess}):
+            # The assessor reads true names there, so it would remember the library.
+            raise UserError(
+                f"--fresh-names (which the set library-new implies) does not work with prover.assess={sorted(used)}; add --set prover.assess=[]"
+            )
         loaded = c.load(candidate) if ray is None else None
         standard = ProverConfig()
         limits = Limits(heartbeats=standard.heartbeats, seconds=standard.step_seconds)
@@ -219,4 +233,28 @@ def with_settings(candidate: c.Candidate, settings: tuple[str, ...]) -> c.Candid
     if other := next((s for s in settings if not s.startswith("prover.")), None):
         raise UserError(f"--set {other}: an evaluation takes the settings of the table `prover` only")
     config = config_module.check(config_module.override(config_module.RunConfig(prover=candidate.config), settings))
-    return replace(candidate, config=config.prover, name=" ".join([candidate.name, *settings]))
+    changed = replace(candidate, config=config.prover, name=" ".join([candidate.name, *settings]))
+    for setting in settings:
+        if reason := _without_effect(setting.partition("=")[0].strip().removeprefix("prover."), candidate, changed):
+            raise UserError(f"--set {setting}: {reason}")
+    return changed
+
+
+def _without_effect(name: str, candidate: c.Candidate, changed: c.Candidate) -> str:
+    """The reason why a setting changes nothing but the prover's name, and what to do; empty if it has an effect."""
+    if name in _WITHOUT_EFFECT:
+        return f"an evaluation does not use it; {_WITHOUT_EFFECT[name]}"
+    if name in _OF_A_MODEL and not candidate.checkpoint:
+        return f"{candidate.name} has no model; name the folder of a run or checkpoint"
+    if name == "use_ranker" and not candidate.ranker:
+        return f"{candidate.name} has no ranker; remove it"
+    if name != "assess":
+        return ""
+    uses = {*changed.config.assess}
+    if uses and not candidate.assessor:
+        return f"{candidate.name} has no assessor; train one with learn.assessor_seconds, or remove it"
+    if "batches" in uses:
+        return "an evaluation makes no batches; remove batches"
+    if "goals" in uses and changed.config.use_value:
+        return "goals are assessed only in searches without the model's value; add prover.use_value=false"
+    return ""

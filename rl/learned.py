@@ -33,12 +33,12 @@ class Learned(NamedTuple):
     def explorer(
         self, index: LibraryIndex, seed: int, config: ProverConfig, obfuscator: NameObfuscator | None = None
     ) -> Explorer:
-        """The explorer to mix with the model."""
+        """The explorer to mix with the model, ordered by the ranker unless the run does without it."""
         return Explorer(
             index,
             seed,
             config.premises,
-            self.ranker,
+            self.ranker if config.use_ranker else None,
             obfuscator,
             actions=config.actions,
             assessor=self.assessor,
