@@ -103,7 +103,9 @@ class Curriculum:
     def _task(self, r: int, assignment: Assignment, policy: str, best: Any, value: bool) -> Task:
         c = self.config
         sampled = c.learn.collect != "search" and policy == "model"
-        against = negation(assignment.theorem) if assignment.side == "disprove" else None
+        # A model that writes whole proofs cannot search for a proof of the negation.
+        disprove = assignment.side == "disprove" and c.learn.collect != "proofs"
+        against = negation(assignment.theorem) if disprove else None
         # Only until a theorem's first proof, because Lean would give the same answers again.
         harvest = 0 if assignment.theorem.name in best else c.learn.harvest
         return Task(
@@ -116,7 +118,7 @@ class Curriculum:
             value=value,
             rollouts=c.learn.group if sampled and not against else 0,
             max_tactics=c.learn.max_tactics,
-            turns=0 if against else whole_proofs(c),
+            turns=whole_proofs(c),
             draw=r - 1,
             negated=against,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from curricula.sampler import CurriculumSampler, Try
+from curricula.sampler import Assignment, CurriculumSampler, Try
+from prover.lean.theorem import Theorem
 from prover.solve.ledger import Ledger
 from rl.bench.bookkeeping import bench_bookkeeping, store
 from rl.config import LearnConfig, RunConfig
@@ -54,6 +55,16 @@ def test_rounds_of_a_number_of_theorems(tmp_path):
     rounds = [curriculum.tasks(r, "model", {}, True) for r in (1, 2)]
     assert [len(tasks) for tasks in rounds] == [4, 4] and {t.lean_calls for t in rounds[0]} == {5}
     assert len(Curriculum(RunConfig(), theorems, Ledger(tmp_path / "new.sqlite")).tasks(1, "model", {}, True)) == 30
+
+
+def test_a_model_that_writes_whole_proofs_does_not_search_for_disproofs(tmp_path):
+    """Its template has no tactics, so such a search always failed."""
+    resistant = Assignment(Theorem("t", "(n : Nat) : n = n + 1"), 16, "disprove", 0.1)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    rollouts, proofs = LearnConfig(collect="rollouts"), LearnConfig(collect="proofs", turns=2)
+    for learn, expected in ((LearnConfig(), (True, 0, 0)), (rollouts, (True, 0, 0)), (proofs, (False, 8, 2))):
+        task = Curriculum(RunConfig(learn=learn), [], ledger)._task(2, resistant, "model", {}, False)
+        assert (task.negated is not None, task.rollouts, task.turns) == expected, learn.collect
 
 
 def test_the_bookkeeping_of_a_round_among_many(tmp_path):
