@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -42,7 +41,7 @@ def finish(
         for label, policy in MEASURED.items()
         if ledger.done(f"held-out {policy}")
     }
-    claimed = Counter(a.outcome for a in ledger.attempts() if a.script is not None)
+    claimed = compute.verdicts(ledger.attempts())
     measured = [
         (label, list(ledger.attempts(f"held-out {policy}"))) for label, policy in MEASURED.items() if label in summary
     ]

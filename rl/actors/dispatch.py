@@ -231,13 +231,15 @@ def judge(finished: Finished) -> tuple[str, str, str | None, Any]:
 
 def attempt_of(phase: str, finished: Finished, lean: str, stats: Mapping[str, Any] | None = None) -> Attempt:
     """The ledger record of a finished task. `lean`: name of the Lean version if no verdict has one. `stats`: replaces those of the search.
-    For rollouts, `stats["correct"]` of the record is the number of rollouts whose proof the audit accepted."""
+    For rollouts, `stats["correct"]` of the record is the number of rollouts whose proof the audit accepted, and `stats["verdicts"]` has the
+    number of distinct proofs by verdict."""
     outcome, reason, script, verdict = judge(finished)
     found = finished.found
     measured = dict(found.trace.stats if stats is None else stats)
     if found.trace.rollouts:
         accepted = {s for s, v in finished.verdicts.items() if v.verdict == "proved"}
         measured["correct"] = sum(row["script"] in accepted for row in found.trace.rollouts)
+        measured["verdicts"] = dict(Counter(v.verdict for v in finished.verdicts.values()))
     return Attempt(
         phase,
         finished.task.theorem,

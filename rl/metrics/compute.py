@@ -197,10 +197,19 @@ def tokens_per_second(attempts: Iterable[Attempt], seconds: float) -> dict[str, 
     return {"model/tokens_per_second": sum(asking) / seconds} if seconds > 0 and asking else {}
 
 
+def verdicts(attempts: Iterable[Attempt]) -> Counter[str]:
+    """Audited proofs by verdict. Earlier versions recorded one of the verdicts on a theorem's rollouts."""
+    counts: Counter[str] = Counter()
+    for a in attempts:
+        if a.script is not None:
+            counts.update(a.stats.get("verdicts") or {"proved" if a.outcome == "disproved" else a.outcome: 1})
+    return counts
+
+
 def audits(attempts: Iterable[Attempt]) -> dict[str, float]:
     """`audit/...`. An attempt with a script and the outcome `error` is one that the audit could not judge."""
-    counts = Counter(a.outcome for a in attempts if a.script is not None)
-    judged = counts["proved"] + counts["disproved"] + counts["rejected"]
+    counts = verdicts(attempts)
+    judged = counts["proved"] + counts["rejected"]
     out = {"audit/rejected": float(counts["rejected"]), "audit/errors": float(counts["error"])}
     if judged:
         out["audit/rejection_rate"] = counts["rejected"] / judged

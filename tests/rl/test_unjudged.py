@@ -6,6 +6,7 @@ The auditors are fakes, since real Lean does not run out of time or memory on de
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from prover.solve.job import Found, Job, Trace
 from prover.solve.ledger import Attempt, Ledger
 from rl import run_report as report
 from rl import training_examples
-from rl.actors.dispatch import Finished, judge
+from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.recorder import RecorderBody
 from rl.attempt import Task
 from rl.config import RunConfig
@@ -104,6 +105,19 @@ def test_a_rollout_that_was_not_judged_is_left_out_of_the_mean() -> None:
     assert parts["proved"] == pytest.approx(1 / 3) and len(rows[-1][1]["rollouts"]) == 2
     rows, parts = means("error", "error")
     assert [k for k, _ in rows] == ["rollouts"] and parts == {"proved": 0.0, "progress": pytest.approx(0.1)}
+
+
+def test_every_verdict_on_a_group_of_rollouts_counts() -> None:
+    """Before, one accepted proof hid the rejected ones from `audit/rejected` and its alert."""
+    rollouts = [rollout(s) for s in ("a", "b", "c", "c", "d", None)]
+    found = Found("found", "a", 8, trace=Trace(1, rollouts=rollouts))
+    kinds = {"a": "proved", "b": "rejected", "c": "rejected", "d": "error"}
+    finished = Finished(Task(THEOREM, "model", 8), found, {s: verdict(kind) for s, kind in kinds.items()})
+    figures = compute.audits([attempt := attempt_of("round 1", finished, "Lean")])
+    assert (attempt.outcome, attempt.stats["correct"]) == ("proved", 1)
+    assert figures == {"audit/rejected": 2.0, "audit/errors": 1.0, "audit/rejection_rate": pytest.approx(2 / 3)}
+    earlier = replace(attempt, stats={"correct": 1})
+    assert compute.audits([earlier])["audit/rejected"] == 0.0
 
 
 def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
