@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curricula.settings import convert
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
 from prover.models.backends.serve import open_backend
@@ -82,7 +83,9 @@ def candidate(searcher: str) -> Candidate:
     path = find_checkpoint(Path(searcher), "eval:")
     weights = digest(sorted(path.rglob("*.safetensors")))  # with a value head
     manifest = read_manifest(path)
-    config = replace(_config_of(manifest.run).prover, use_value=manifest.value)
+    # Also of a checkpoint outside of its run, as in `turnstile prove`.
+    settings = convert(dict(manifest.settings), ProverConfig, f"{path}: its search settings: ")
+    config = replace(settings, use_value=manifest.value)
     name = "/".join(path.resolve().parts[-3:]) if manifest.run else path.name
     found = (manifest.ranker_file, manifest.retriever_file, manifest.assessor_file)
     ranker, retriever, assessor = (str(f or "") for f in found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Manifest:
     """Weights of the assessor that was learned with it."""
     run: Path | None = None
     """The run's folder, if the checkpoint lies in one."""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """All search settings of its run, as they are stored; empty if unknown."""
 
 
 def find_checkpoint(folder: Path, option: str = "--policy") -> Path:
@@ -105,6 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
         tuple(assess) if isinstance(assess := prover.get("assess"), list) else (),
         _learned(folder, "assessors"),
         above if (above / LEDGER).exists() else None,
+        prover,
     )
 
 

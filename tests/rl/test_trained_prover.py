@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.assessor import SHAPES, AssessedValue, Assessor
-from prover.models.manifest import find_checkpoint
+from prover.models.manifest import SETTINGS, find_checkpoint
 from prover.premises.dense import DenseWeights
 from prover.solve.attempt import attempt
 from prover.solve.policies import provers_named
@@ -42,6 +44,23 @@ def test_a_value_that_the_run_did_not_use_is_not_used_by_its_prover(place, tmp_p
         server.shutdown()
         server.server_close()
     assert (served.value is not None) is uses, "whoever serves it"
+
+
+def test_a_checkpoint_outside_of_its_run_keeps_its_search_settings(place, tmp_path):
+    """Before, `turnstile eval` measured it with the defaults."""
+    checkpoint = tmp_path / "copied"
+    shutil.copytree(place / "runs/one/checkpoints/000001", checkpoint)
+    about = json.loads((checkpoint / SETTINGS).read_text())
+    own = ProverConfig(
+        actions="elementary", strict=True, temperature=1.0, root_breadth=9.0, premises=3, use_value=False
+    )
+    (checkpoint / SETTINGS).write_text(json.dumps({**about, "prover": asdict(own)}))
+    assert c.candidate(str(checkpoint)).config == own
+    (prover,) = provers_named(str(checkpoint))
+    assert (prover.actions, prover.config.temperature, prover.config.root_breadth) == ("elementary", 1.0, 9.0)
+    (checkpoint / SETTINGS).write_text(json.dumps({**about, "prover": {"premises": -1}}))
+    with pytest.raises(UserError, match="copied: its search settings: premises must be"):
+        c.candidate(str(checkpoint))
 
 
 def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
