@@ -41,8 +41,12 @@ class Manifest:
     """Breadth of its searches at the root; None if unknown."""
     retriever: str = ""
     """Name of the retriever that its searches used; empty if unknown."""
-    premises: int = 0
-    """Premises offered for each goal."""
+    premises: int = 8
+    """Premises offered for each goal, and those that its template policy uses one by one."""
+    suggestions: int = 16
+    """Tactics requested from the model at each expansion."""
+    explorer_weight: float | None = None
+    """Weight of the template policy in its mixture with the model, outside of training; None if unknown."""
     actions: Actions = "full"
     """The moves of its template policy."""
     strict: bool = False
@@ -96,10 +100,12 @@ def read_manifest(folder: Path) -> Manifest:
         template,
         value and has_value,
         prover.get("rule", "puct"),
-        _positive(folder, prover, "temperature"),
-        _positive(folder, prover, "root_breadth"),
+        _number(folder, prover, "temperature"),
+        _number(folder, prover, "root_breadth"),
         prover.get("retriever", ""),
-        prover.get("premises", 0),
+        int(_number(folder, {"premises": Manifest.premises, **prover}, "premises", zero=True) or 0),
+        int(_number(folder, prover, "suggestions") or Manifest.suggestions),
+        _number(folder, prover, "eval_explorer_weight", zero=True),
         prover.get("actions", "full"),
         prover.get("strict", False),
         _learned(folder, "rankers"),
@@ -111,11 +117,13 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def _positive(folder: Path, prover: Mapping[str, Any], name: str) -> float | None:
-    """A number among the search settings, or None. Raises UserError if it is not positive."""
+def _number(folder: Path, prover: Mapping[str, Any], name: str, zero: bool = False) -> float | None:
+    """A number among the search settings, or None. Raises UserError if it is negative, or 0 unless `zero`."""
     value = prover.get(name)
-    if value is not None and not (isinstance(value, float | int) and value > 0):
-        raise UserError(f"{folder}: its setting {name}={value!r} is not a positive number")
+    if value is not None and not (isinstance(value, float | int) and (value > 0 or (zero and value == 0))):
+        raise UserError(
+            f"{folder}: its setting {name}={value!r} is not a {'number of at least 0' if zero else 'positive number'}"
+        )
     return value
 
 

@@ -79,10 +79,10 @@ def _assessor(manifest: Manifest) -> Assessor | None:
 
 
 def _search_config(manifest: Manifest, seed: int) -> SearchConfig:
-    """The search of a run's checkpoint, with its rule, temperature and breadth."""
+    """The search of a run's checkpoint, with its rule, temperature, breadth and suggestions."""
     tuned = {"temperature": manifest.temperature, "root_breadth": manifest.root_breadth}
     known = {name: value for name, value in tuned.items() if value is not None}
-    return replace(SearchConfig(manifest.rule, in_flight=4, suggestions=16, seed=seed), **known)
+    return replace(SearchConfig(manifest.rule, in_flight=4, suggestions=manifest.suggestions, seed=seed), **known)
 
 
 def _actions(name: str, options: dict[str, str]) -> Actions:
@@ -102,15 +102,26 @@ def _source(manifest: Manifest) -> PremiseSource | None:
 
 
 def _with_explorer(model: Any, manifest: Manifest, seed: int, assessor: Assessor | None) -> Any:
-    """The model mixed with the explorer, ordered by the trained ranker; without a ranker, the model alone. In both cases the assessor
-    corrects the probabilities if the run uses it for tactics, and orders the explorer's lemmas if the run uses it for premises."""
-    if manifest.ranker_file is None and (assessor is None or "tactics" not in manifest.assess):
+    """The model mixed with the explorer as in an evaluation of its run: with the run's weight, ordered by the trained ranker. A manifest from
+    before has no weight: the model is then mixed only if there is a ranker. In both cases the assessor corrects the probabilities if the run
+    uses it for tactics, and orders the explorer's lemmas if the run uses it for premises."""
+    ranked = manifest.ranker_file is not None and manifest.settings.get("use_ranker", True)
+    weight = manifest.explorer_weight
+    if weight is None:
+        weight = EXPLORER_WEIGHT if ranked else 0.0
+    if weight == 0 and (assessor is None or "tactics" not in manifest.assess):
         return model
-    ranker = TacticRanker.load(manifest.ranker_file) if manifest.ranker_file is not None else None
+    ranker = TacticRanker.load(manifest.ranker_file) if ranked and manifest.ranker_file is not None else None
     explorer = Explorer(
-        library_index(), seed, ranker=ranker, actions=manifest.actions, assessor=assessor, assess=manifest.assess
+        library_index(),
+        seed,
+        manifest.premises,
+        ranker,
+        actions=manifest.actions,
+        assessor=assessor,
+        assess=manifest.assess,
     )
-    return ExploringPolicy(model, explorer, EXPLORER_WEIGHT if ranker is not None else 0.0)
+    return ExploringPolicy(model, explorer, weight)
 
 
 def _language_model(name: str, seed: int) -> Prover:

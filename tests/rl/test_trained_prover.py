@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from prover.errors import UserError
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.models.assessor import SHAPES, AssessedValue, Assessor
+from prover.models.loading import LoadingModel
 from prover.models.manifest import SETTINGS, find_checkpoint
 from prover.premises.dense import DenseWeights
 from prover.solve.attempt import attempt
@@ -58,9 +60,32 @@ def test_a_checkpoint_outside_of_its_run_keeps_its_search_settings(place, tmp_pa
     assert c.candidate(str(checkpoint)).config == own
     (prover,) = provers_named(str(checkpoint))
     assert (prover.actions, prover.config.temperature, prover.config.root_breadth) == ("elementary", 1.0, 9.0)
-    (checkpoint / SETTINGS).write_text(json.dumps({**about, "prover": {"premises": -1}}))
-    with pytest.raises(UserError, match="copied: its search settings: premises must be"):
+    (checkpoint / SETTINGS).write_text(json.dumps({**about, "prover": {"in_flight": 0}}))
+    with pytest.raises(UserError, match="copied: its search settings: in_flight must be"):
         c.candidate(str(checkpoint))
+
+
+def test_a_run_proves_with_the_settings_that_an_evaluation_measures(place, tmp_path):
+    """Its explorer's weight and premises, its suggestions, and whether it has a ranker; a run from before keeps the defaults."""
+
+    def prover(settings: str) -> Any:
+        (run / "config.toml").write_text(f"[prover]\n{settings}")
+        return provers_named(str(run))[0]
+
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs/one", run)
+    old, own = prover(""), prover("eval_explorer_weight = 0.25\nsuggestions = 4\npremises = 3\nuse_ranker = false\n")
+    for found, expected in ((old, (0.5, 16, 8, True)), (own, (0.25, 4, 3, False))):
+        explorer = found.policy.explorer
+        assert (
+            found.policy.weight,
+            found.config.suggestions,
+            explorer.premises,
+            explorer.ranker is not None,
+        ) == expected
+    assert isinstance(prover("eval_explorer_weight = 0.0").policy, LoadingModel), "the model alone"
+    with pytest.raises(UserError, match="premises=-1 is not a number of at least 0"):
+        prover("premises = -1")
 
 
 def test_the_newest_checkpoint_may_be_in_several_files(tmp_path):
