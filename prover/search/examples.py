@@ -9,6 +9,9 @@ from prover.lean.names import IDENTIFIER
 from prover.premises.local import LocalCandidate, local_premises
 from prover.search.graph import FAILED, RUNNING, SOLVED, UNTRIED, Edge, Graph, Node
 
+UNJUDGED = frozenset({"crash", "replay", "question"})
+"""Kinds of failure that say nothing about the tactic."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -33,7 +36,7 @@ class Example:
     """Every tactic that starts a proof, with the size of that proof, shortest first. A tactic with the same effect as another
     one counts like it."""
     errors: tuple[tuple[str, str], ...]
-    """Tactics that failed by themselves, with the kind of failure."""
+    """Tactics that failed by themselves, or that Lean did not judge, with the kind of failure."""
     depth: int
     """Tactics from the root when the goal was first met."""
     initial: float = 0.5
@@ -48,6 +51,16 @@ class Example:
     """Every tactic sent to Lean."""
     local: tuple[LocalCandidate, ...] = ()
     """For a solved goal, theorems of its surroundings that its retriever may learn from."""
+
+    @property
+    def unjudged(self) -> frozenset[str]:
+        """Tactics of `tried` that Lean did not judge: neither a success nor a failure."""
+        return frozenset(tactic for tactic, kind in self.errors if kind in UNJUDGED)
+
+    @property
+    def failures(self) -> list[str]:
+        """Tactics of `errors` that Lean judged."""
+        return [tactic for tactic, kind in self.errors if kind not in UNJUDGED]
 
 
 def examples(graph: Graph) -> list[Example]:

@@ -39,8 +39,8 @@ def from_search(examples: Iterable[Example], proved: bool, discount: float = 0.9
     """
     rows = []
     for e in examples:
-        rewards = {tactic: 0.0 for tactic, _ in e.errors}
-        rewards |= {tactic: 0.0 for tactic, share in e.visits if share > 0}
+        rewards = dict.fromkeys(e.failures, 0.0)
+        rewards |= {tactic: 0.0 for tactic, share in e.visits if share > 0 and tactic not in e.unjudged}
         if proved:
             rewards |= {tactic: discount ** (steps - 1) for tactic, steps in e.best}
         elif e.solved:

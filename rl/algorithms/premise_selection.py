@@ -62,7 +62,7 @@ def credit(e: Example, used: Sequence[str] = ()) -> tuple[list[str], list[str]]:
         # If a tactic names several premises, only the proof's term (`used`) shows which one was needed.
         if len(names) == 1 and without(tactic, names[0]) not in worked - {tactic}:
             good.add(names[0])
-    failed = {n for t, _ in e.errors for n in _names(t) if n in offered}
+    failed = {n for t in e.failures for n in _names(t) if n in offered}
     return sorted(good), sorted(failed - good - named_in_proof)
 
 

@@ -38,8 +38,9 @@ def collect_tried(examples: Sequence[Example], proved: bool) -> Iterator[tuple[s
     """(kind, data) for the ledger, from a training theorem's search. `proved`: the audit accepted its proof. Yields nothing if the search
     claims a proof that was not accepted."""
     for e in examples if trusts_solved(examples, proved) else ():
-        worked = [t for t, _ in e.best]
-        if e.solved and worked and len(e.tried) > len(worked):
+        worked, unjudged = [t for t, _ in e.best], e.unjudged
+        tried = [t for t in e.tried if t not in unjudged]
+        if e.solved and worked and len(tried) > len(worked):
             yield (
                 KIND,
                 {
@@ -47,8 +48,8 @@ def collect_tried(examples: Sequence[Example], proved: bool) -> Iterator[tuple[s
                     "constants": e.constants,
                     "premises": e.premises,
                     "worked": worked,
-                    "tried": e.tried,
-                    "errors": [t for t, _ in e.errors],
+                    "tried": tried,
+                    "errors": e.failures,
                 },
             )
 

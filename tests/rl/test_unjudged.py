@@ -18,6 +18,7 @@ from prover.lean.audit import Judgement
 from prover.lean.server import LeanDied
 from prover.lean.text import parse
 from prover.lean.theorem import Theorem, Verdict
+from prover.search.examples import Example
 from prover.solve.executor import audited, settled
 from prover.solve.fill import Filler
 from prover.solve.job import Found, Job, Trace
@@ -26,6 +27,9 @@ from rl import run_report as report
 from rl import training_examples
 from rl.actors.dispatch import Finished, attempt_of, judge
 from rl.actors.recorder import RecorderBody
+from rl.algorithms import grpo
+from rl.algorithms.premise_selection import credit
+from rl.algorithms.tactic_ranking import collect_tried
 from rl.attempt import Task
 from rl.config import RunConfig
 from rl.metrics import calibration, compute, rounds
@@ -118,6 +122,19 @@ def test_every_verdict_on_a_group_of_rollouts_counts() -> None:
     assert figures == {"audit/rejected": 2.0, "audit/errors": 1.0, "audit/rejection_rate": pytest.approx(2 / 3)}
     earlier = replace(attempt, stats={"correct": 1})
     assert compute.audits([earlier])["audit/rejected"] == 0.0
+
+
+def test_a_tactic_that_lean_did_not_judge_teaches_nothing() -> None:
+    """Before, only the assessor left out crashes, states that were lost, and questions such as `exact?`."""
+    tried = ("rfl", "simp [a]", "grind [b]", "exact?", "omega")
+    errors = (("simp [a]", "error"), ("grind [b]", "crash"), ("exact?", "question"), ("omega", "replay"))
+    visits = tuple((t, 0.2) for t in tried)
+    e = Example("⊢ p", "k", ("a", "b"), visits, 5, True, False, 1, 1.0, (("rfl", 1),), errors, 0, tried=tried)
+    ((_, row),) = collect_tried([e], True)
+    assert (row["tried"], row["errors"]) == (["rfl", "simp [a]"], ["simp [a]"])
+    (group,) = grpo.from_search([e], True)
+    assert dict(group["rewards"]) == {"rfl": 1.0, "simp [a]": 0.0}
+    assert credit(e)[1] == ["a"], "no hard negative from a crash"
 
 
 def recorded(tmp_path: Path, finished: Finished) -> tuple[Attempt, Ledger]:
