@@ -48,21 +48,25 @@ async def whole_proofs(
     Returns (rows as in prover.solve.job.Trace.rollouts with `size`, Lean calls, the number of the first call that proved it). A retry's
     prompt holds the failed proof and Lean's error, which are not the model's tokens and are not trained on.
     """
-    checked: dict[str, tuple[str, str]] = {}
+    checks: dict[str, asyncio.Task[tuple[str, str]]] = {}
+    """Script -> its check, which may not have ended."""
     first: int | None = None
+
+    async def judged(script: str, call: int) -> tuple[str, str]:
+        nonlocal first
+        (result,) = await env.step(root, (script,))
+        await env.free(result.states)
+        open_goals = "\n\n".join(s.text for s in result.states)
+        ended = "proved" if result.solved else "crash" if result.status == "crash" else "error"
+        if result.solved:
+            first = min(call, first or call)
+        return ended, result.message or f"it leaves goals unproved:\n{open_goals}"
 
     async def check(script: str) -> tuple[str, str]:
         """(`proved`, `error`, or `crash` if Lean could not judge it; Lean's error). Equal proofs are checked once."""
-        nonlocal first
-        if script not in checked:
-            (result,) = await env.step(root, (script,))
-            await env.free(result.states)
-            open_goals = "\n\n".join(s.text for s in result.states)
-            ended = "proved" if result.solved else "crash" if result.status == "crash" else "error"
-            checked[script] = ended, result.message or f"it leaves goals unproved:\n{open_goals}"
-            if result.solved and first is None:
-                first = len(checked)
-        return checked[script]
+        if script not in checks:
+            checks[script] = asyncio.ensure_future(judged(script, len(checks) + 1))
+        return await checks[script]
 
     values = prompt_values(theorem, root)
     drafts = await writer.write(values, n)
@@ -84,7 +88,7 @@ async def whole_proofs(
         return _row(None, calls, "error", 0)
 
     rows = await asyncio.gather(*(conversation(d) for d in drafts))
-    return list(rows), len(checked), first
+    return list(rows), len(checks), first
 
 
 def _row(script: str | None, calls: list[Sampled], ended: str, size: int) -> dict[str, Any]:

@@ -81,3 +81,23 @@ def test_an_attempt_that_lean_could_not_judge_is_left_out() -> None:
     trace = Trace(1, rollouts=rows)
     found, means = training_examples.rollout_rows(THEOREM, trace, {"rfl": "proved"}, {"proved": 1.0}, 8, None)
     assert [r["ended"] for r in found[-1][1]["rollouts"]] == ["proved", "error"] and means == {"proved": 0.5}
+
+
+def test_equal_proofs_are_checked_once_even_at_the_same_time() -> None:
+    """Before, those written while the first check ran were each checked, and counted as one Lean call."""
+    asked: list[str] = []
+
+    class Slow(Lean):
+        async def step(self, state: ProofState, tactics: Any) -> list[StepResult]:
+            asked.extend(tactics)
+            await asyncio.sleep(0)
+            return [StepResult("ok" if t == "trivial" else "error") for t in tactics]
+
+    class Writer:
+        async def write(self, values: Any, n: int) -> list[Draft]:
+            return [Draft(answer, TOKENS) for answer in ("simp", "trivial", "simp", "trivial")[:n]]
+
+    found = whole_proofs(Theorem("t", ": True"), ROOT, Slow("ok"), Writer(), 4, 1)  # type: ignore[arg-type]
+    rows, calls, first = asyncio.run(found)
+    assert asked == ["simp", "trivial"] and (calls, first) == (2, 2)
+    assert [r["ended"] for r in rows] == ["error", "proved", "error", "proved"]
