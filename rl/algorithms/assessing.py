@@ -38,7 +38,7 @@ from prover.models.premise_features import premise_candidates
 from prover.models.ranker import BUCKETS, Candidate, Reader, goal_features
 from prover.premises.index import Premise
 from prover.premises.local import LocalCandidate
-from prover.search.examples import Example
+from prover.search.examples import UNJUDGED, Example
 from prover.solve.statements import goal_of
 from rl.algorithms.expert_iteration import NEGATIVE_VISITS, trusts_solved
 from rl.algorithms.tactic_ranking import first_goal
@@ -52,8 +52,6 @@ HELD_OUT = 8
 _LIMITS = frozenset({"timeout", "memory"})
 _FITTING = 0.6
 """Share of the time for fitting. The rest is for reading the rows."""
-_UNJUDGED = frozenset({"crash", "replay", "question"})
-"""Failures that say nothing about the tactic."""
 
 
 def collect_assessed(
@@ -86,7 +84,7 @@ def _premises_used(e: Example) -> dict[str, list[str]]:
 
 def _outcome(error: str | None, closes: bool) -> int | None:
     """The index in OUTCOMES, or None for a tactic that Lean did not judge."""
-    if error in _UNJUDGED:
+    if error in UNJUDGED:
         return None
     if error is not None:
         return TIMEOUT if error in _LIMITS else ERROR
