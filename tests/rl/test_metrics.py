@@ -87,7 +87,10 @@ def test_what_is_measured_is_documented_and_what_is_documented_is_measured():
         "lean_calls",
         "learner/{metric}",
         *(p for p in compute.METRICS if p.startswith("held_out")),
-        *(f"assessor/{name}" for name in ("goals", "tactics", "loss", "{head}_auc", "{head}_ece", "{head}_of")),
+        *(
+            f"assessor/{name}"
+            for name in ("goals", "tactics", "premises", "loss", "{head}_auc", "{head}_ece", "{head}_of")
+        ),
     }
     unused = [p for p in compute.METRICS if p not in elsewhere and not any(_fits(p, n) for n in names)]
     assert unused == []
