@@ -20,6 +20,7 @@ from prover.errors import UserError
 from prover.files import check_writable, read_file, write_whole
 from prover.lean.mathlib import use_mathlib
 from prover.lean.project import PROJECT_FILES, Project, imports_of, is_project
+from prover.lean.runtime import find_runtime
 from prover.lean.text import MAX_BYTES, LeanText, parse, read
 from prover.lean.theorem import Theorem
 from prover.lean.toolchain import obey
@@ -108,6 +109,7 @@ def _answered(source: LeanText | Sequence[Theorem], settings: Settings, learner:
             f"--learn: {library} is a theorem of the library, whose statement has no source; use theorems with statements"
         )
     results = _results(settings, destination)
+    find_runtime()  # installs Lean here, because an event loop would not answer Ctrl-C meanwhile
     asked = _asked(_fingerprint(text, theorems, lemmas), settings)
     with closing(Results(results, asked, settings.resume, settings.retry)) as log:
 
@@ -249,6 +251,7 @@ def _project(folder: Path, settings: Settings) -> Answer:
         say(f"turnstile: {folder}: no changed .lean file has a `sorry`")
         empty = {"tasks": [], "proved": 0, "total": 0, "interrupted": False, "lean": "", "seconds": 0.0}
         return _answer({**empty, "failure": None}, settings, None)
+    find_runtime()
     asked = _asked(_project_fingerprint(own), settings)
     results = _results(settings, folder / "results.jsonl")
     with closing(Results(results, asked, settings.resume, settings.retry)) as log:

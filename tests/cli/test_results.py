@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from prover.commands.prove import prove
 from prover.commands.prove_output import show
 from prover.console import plain
 from prover.errors import UserError
@@ -24,7 +25,7 @@ from prover.progress import progress
 from prover.solve import project
 from prover.solve.job import Found
 from prover.solve.lean_file import write_over
-from prover.solve.options import Settings
+from prover.solve.options import ProveOptions, Settings
 from prover.solve.results import Results, read_results
 from prover.solve.session import page_written
 
@@ -251,3 +252,27 @@ def test_files_stay_in_order_when_lean_has_them_compiled(tmp_path: Path, monkeyp
     asyncio.run(project.prove_project(Project(tmp_path), settings, Results(None, ASKED, False)))
     assert seen == ["Z.lean", "A.lean"]
     assert totals == [50, 60], "calls that a file has not spent go to later files"
+
+
+@pytest.mark.parametrize("target", ["statement", "file", "project"])
+def test_lean_is_installed_where_ctrl_c_works(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in an event loop, which would not answer signals during the installation."""
+
+    def install(*_: object) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise UserError("no event loop runs") from None
+        raise AssertionError("an event loop runs")
+
+    (tmp_path / "lakefile.toml").write_text('name = "p"\n')
+    (tmp_path / "A.lean").write_text("theorem a : 1 = 1 := by sorry\n")
+    targets = {
+        "statement": (None, ": True"),
+        "file": (str(tmp_path / "A.lean"), None),
+        "project": (str(tmp_path), None),
+    }
+    target_, statement = targets[target]
+    monkeypatch.setattr("prover.lean.runtime._found", install)
+    with pytest.raises(UserError, match="no event loop runs"):
+        prove(ProveOptions(target=target_, statement=statement))
