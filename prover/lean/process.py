@@ -47,7 +47,14 @@ class LeanProcess:
         self._noise: deque[str] = deque(maxlen=20)
 
     async def start(self, seconds: float) -> None:
-        """Start it and wait until it is ready. Raises UserError if that fails or takes over `seconds`."""
+        """Start it and wait until it is ready. Raises UserError if that fails or takes over `seconds`. No process is left if it raises."""
+        try:
+            await self._start(seconds)
+        except BaseException:
+            await self.end()
+            raise
+
+    async def _start(self, seconds: float) -> None:
         began = time.monotonic()
         try:
             self._sealing = sealing = Sealing(self.runtime.seal, self.runtime.command, self._memory_mb)
@@ -65,19 +72,16 @@ class LeanProcess:
             )
             sealing.started()
         except (OSError, subprocess.SubprocessError) as e:
-            await self.end()
             raise UserError(f"{self.runtime.name} did not start: {e}") from None
         assert self._process.stdin
         self._process.stdin.write(self._nonce + b"\n")
         try:
             answer, _ = await asyncio.wait_for(self.read(), seconds)
         except (asyncio.TimeoutError, EOFError):
-            await self.end()
             last = list(self._noise)[-3:]
             raise UserError(f"{self.runtime.name} did not start: {' | '.join(last) or 'no output'}") from None
         self.version = answer.ready or ""
         if self.version.split(".")[:2] != self.runtime.version.split(".")[:2]:  # the rest is written in several ways
-            await self.end()
             raise UserError(
                 f"{self.runtime.name} was expected, but Lean {self.version} answered: clear TURNSTILE_CACHE, or pin the toolchain"
             )

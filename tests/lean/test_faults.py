@@ -16,7 +16,7 @@ import pytest
 from prover.errors import UserError
 from prover.lean.pool import LeanPool
 from prover.lean.process import LeanProcess
-from prover.lean.runtime import LeanRuntime
+from prover.lean.runtime import LeanRuntime, find_runtime
 from prover.lean.sandbox.seal import Seal
 from prover.lean.server import LeanDied, LeanServer, Limits
 from prover.lean.theorem import Theorem
@@ -192,6 +192,22 @@ def test_a_process_that_cannot_start(loop):
             await fake_server(FAKE_START="dead").start()
         with pytest.raises(UserError, match="did not start"):
             await LeanServer(LeanRuntime("native", "fake", ("/no/such/lean",))).start()
+
+    loop.run(go())
+
+
+@pytest.mark.lean
+def test_a_cancelled_start_leaves_no_process(loop):
+    async def go() -> None:
+        process = LeanProcess(find_runtime())
+        start = asyncio.create_task(process.start(60.0))
+        while process.pid is None:
+            await asyncio.sleep(0.01)
+        pid = process.pid
+        start.cancel()
+        with suppress(asyncio.CancelledError):
+            await start
+        assert process.pid is None and not Path(f"/proc/{pid}").exists()
 
     loop.run(go())
 
