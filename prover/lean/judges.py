@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -192,11 +193,15 @@ class Judges:
         if place not in self._shares:
             while len(self._shares) >= MAX_PLACES:
                 del self._shares[next(iter(self._shares))]
-            self._shares[place] = asyncio.create_task(self._runs_no_code(place))
-        found = await asyncio.shield(self._shares[place])
-        if found is None:
-            self._shares.pop(place, None)
-        return bool(found)
+            self._shares[place] = task = asyncio.create_task(self._runs_no_code(place))
+            task.add_done_callback(partial(self._forget_unknown, place))
+        return bool(await asyncio.shield(self._shares[place]))
+
+    def _forget_unknown(self, place: Place, task: asyncio.Task[bool | None]) -> None:
+        """Let the next text of a place try again."""
+        unknown = task.cancelled() or task.exception() is not None or task.result() is None
+        if unknown and self._shares.get(place) is task:
+            del self._shares[place]
 
     async def _runs_no_code(self, place: Place) -> bool | None:
         if place.before:

@@ -43,14 +43,18 @@ class _Prover:
         self._starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> str:
-        """Start Lean once and return its name. A restarted actor starts Lean on its first call."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self.executor.pool.start())
-        await self._starting
+        """Start Lean once and return its name. A restarted actor starts Lean on its first call, and after a failed start on the next one."""
+        starting = self._starting
+        if starting is None or (starting.done() and (starting.cancelled() or starting.exception() is not None)):
+            self._starting = starting = asyncio.create_task(self.executor.pool.start())
+        await asyncio.shield(starting)
         return self.executor.lean
 
     async def attempt(self, job: Job) -> Found:
-        await self.ready()
+        try:
+            await self.ready()
+        except UserError as error:
+            return Found("error", reason=one_line(str(error)))
         return await self.executor.attempt(job)
 
     async def sorries(self, file: SourceFile) -> FileSorries:
@@ -133,7 +137,10 @@ class RayExecutor:
             return Verdict(theorem.name, "error", _crash(error))
 
     async def sorries(self, file: SourceFile) -> FileSorries:
-        return await self._least_busy(self._provers, self._busy, lambda p: p.sorries.remote(file))
+        try:
+            return await self._least_busy(self._provers, self._busy, lambda p: p.sorries.remote(file))
+        except LOST as error:
+            raise LeanDied(_crash(error)) from None
 
     async def _least_busy(self, actors: list[Any], busy: list[int], call: Any) -> Any:
         """The answer of the least busy actor. Asks a second time if the actor or a Ray object is lost. Raises the exceptions in LOST."""

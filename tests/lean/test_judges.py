@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from prover.errors import UserError
 from prover.lean.audit import Auditor
 from prover.lean.judges import Judges, Place
 from prover.lean.runtime import find_runtime
@@ -99,3 +100,18 @@ def test_a_context_over_its_time_is_no_judgement(loop, context):
             return [await auditor.audit(theorem, "trivial") for _ in range(2)]
 
     assert [v.verdict for v in loop.run(audited(), 300)] == ["error", "error"]
+
+
+def test_a_start_that_failed_is_tried_again(loop, monkeypatch):
+    """The fault is not one that real Lean has on demand."""
+    judges, starts = Judges(find_runtime(), Limits(), 500), 0
+
+    async def start():
+        nonlocal starts
+        starts += 1
+        raise UserError(f"start {starts}")
+
+    monkeypatch.setattr(judges, "_start", start)
+    for number in (1, 2):
+        with pytest.raises(UserError, match=f"start {number}"):
+            loop.run(judges.may_share(Place(context="open Nat")))
