@@ -199,9 +199,9 @@ def without_lines(source: Declarations, lines: Collection[int]) -> str:
 
 
 def declared_names(text: str) -> set[str]:
-    """The last components of the names that Lean source declares."""
+    """The last components of the names that Lean source declares, without « »."""
     source = Declarations(text)
-    return {source.head(at).name.rpartition(".")[2] for at in source.starts(KEYWORDS)} - {""}
+    return {source.head(at).name.rpartition(".")[2].strip("«»") for at in source.starts(KEYWORDS)} - {""}
 
 
 def with_universes(context: str, names: Iterable[str]) -> str:

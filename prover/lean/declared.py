@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from prover.lean.names import is_component
+
 NameParts = tuple[str | int, ...]
 """The components of a Lean name, which may contain dots."""
 
@@ -108,11 +110,7 @@ def user_name(parts: NameParts) -> tuple[str | int, ...]:
 
 def shown(parts: NameParts) -> str:
     """The name for display."""
-    return ".".join(f"«{p}»" if isinstance(p, str) and _needs_marks(p) else str(p) for p in user_name(parts))
-
-
-def _needs_marks(part: str) -> bool:
-    return not part or not (part[0].isalpha() or part[0] == "_") or any(c in part for c in ". «»\n\t-+*/")
+    return ".".join(f"«{p}»" if isinstance(p, str) and not is_component(p) else str(p) for p in user_name(parts))
 
 
 def declared(report: Report) -> list[Declaration]:

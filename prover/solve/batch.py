@@ -12,6 +12,7 @@ from typing import Any
 
 from prover.concurrency import each
 from prover.errors import UserError
+from prover.lean.names import without_marks
 from prover.lean.runtime import find_runtime
 from prover.lean.theorem import Theorem
 from prover.progress import Report, progress
@@ -90,8 +91,10 @@ def task_of(number: int, theorem: Theorem) -> Task:
 async def prove_theorems(theorems: list[Theorem], settings: Settings, log: Results) -> tuple[dict[str, Any], bytes]:
     """Returns (the answer's fields, the proofs as Lean source). `failure`: the exception that ended the batch early, or None."""
     began = time.monotonic()
-    named = [(i, t) for i, t in enumerate(theorems) if not settings.names or t.name in settings.names]
-    if missing := [name for name in settings.names if all(t.name != name for _, t in named)]:
+    names = {without_marks(name): name for name in settings.names}
+    named = [(i, t) for i, t in enumerate(theorems) if not names or without_marks(t.name) in names]
+    found = {without_marks(t.name) for _, t in named}
+    if missing := [name for bare, name in names.items() if bare not in found]:
         known = ", ".join(t.name for t in theorems[:12]) + (" …" if len(theorems) > 12 else "")
         raise UserError(f"--only {missing[0]}: no theorem has this name; the input has {known}")
     numbered = named[: settings.limit]

@@ -7,6 +7,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.declarations import KEYWORDS, Declarations
+from prover.lean.names import without_marks
 from prover.lean.sorries import FileSorries, Hole
 from prover.lean.text import LeanText, code_words, index_at, line_at
 
@@ -35,8 +36,9 @@ def select(text: LeanText, holes: Sequence[Hole], only: Sequence[str], line: int
         return chosen
     named: set[int] = set()
     for name in only:
-        found = [i for i in chosen if name in (holes[i].name, _declared(holes[i]))]
-        found = found or [i for i in chosen if _declared(holes[i]).endswith(f".{name}")]
+        bare = without_marks(name)
+        found = [i for i in chosen if bare in map(without_marks, (holes[i].name, _declared(holes[i])))]
+        found = found or [i for i in chosen if without_marks(_declared(holes[i])).endswith(f".{bare}")]
         if not found:
             known = _listed(list(dict.fromkeys(_declared(holes[i]) for i in chosen)))
             raise UserError(f"--only {name}: {text.path} has no `sorry` in {name}; it has some in {known}")

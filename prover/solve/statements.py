@@ -9,9 +9,9 @@ from typing import Any
 from prover.errors import UserError
 from prover.lean.brackets import PAIRS, closing, cut, outside
 from prover.lean.declarations import KEYWORDS, Declarations, context_before, without_lines
-from prover.lean.names import IDENTIFIER
+from prover.lean.names import IDENTIFIER, is_component
 from prover.lean.protocol import split_hypotheses
-from prover.lean.text import LeanText, code_words, index_at, masked
+from prover.lean.text import LeanText, index_at, masked
 from prover.lean.theorem import Goal, Theorem
 from prover.solve.negation import split_statement
 
@@ -42,12 +42,12 @@ def statement_of(text: str) -> str | None:
     split = split_statement(text)
     bare = "".join(c for _, c in outside(masked(text if split is None else split[0])))
     words = re.findall(r"«[^»]*»|\S+", bare)
-    if split is not None and all(_is_identifier(word) for word in words):
+    if split is not None and all(is_component(word) for word in words):
         return text
     # `(2 : Nat) …` and `⟦φ⟧` are terms, `(n : Nat) {α : Type}` are binders.
     if split is None and not words and masked(text).lstrip()[:1] in "({[⦃":
         inner = split_statement(text[1:-1])
-        if not text.startswith("(") or (inner is not None and all(_is_identifier(word) for word in inner[0].split())):
+        if not text.startswith("(") or (inner is not None and all(is_component(word) for word in inner[0].split())):
             return None
     return f": {text}"
 
@@ -105,25 +105,10 @@ def lean_name(name: str, where: str = "name") -> str:
     # Quotes must enclose whole components, so that a name cannot inject other source.
     parts = re.findall(r"«[^«»\n\r]+»|[^.«»\n\r]+", name)
     if ".".join(parts) == name:
-        return ".".join(p if p.startswith("«") or _is_identifier(p) else f"«{p}»" for p in parts)
+        return ".".join(p if p.startswith("«") or is_component(p) else f"«{p}»" for p in parts)
     if re.search(r"[«»\n\r]", name):
         raise UserError(f"{where}: `name` is not a valid Lean name; « and » must enclose whole components, on one line")
     return f"«{name}»"
-
-
-_RESERVED_WORDS = """
-abbrev assume at attribute axiom by calc class def deriving do else end example export extends finally for forall from fun
-have if import in include inductive infix infixl infixr instance let local macro match mut mutual namespace noncomputable
-notation nomatch nofun obtain omit open opaque partial postfix prefix private protected public rec return scoped section
-set_option show sorry structure suffices syntax then theorem this universe unsafe until variable where while with Prop Sort Type
-"""
-_RESERVED = frozenset(_RESERVED_WORDS.split())
-"""Keywords of Lean, which cannot be names without quotes."""
-
-
-def _is_identifier(part: str) -> bool:
-    words = list(code_words(part))
-    return len(words) == 1 and words[0] == (part, 0) and part not in _RESERVED
 
 
 _BEGUN = re.compile(r":=\s*(?:by\s*)?\Z")

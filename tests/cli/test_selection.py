@@ -147,3 +147,9 @@ def test_standard_input_is_filled(
     filled = done.out
     assert filled.count("sorry") == 2 and filled.startswith(SOURCE.split("constructor")[0])
     assert "long" * 40 in done.err and "3 of 3 proved" in done.err and "A.B.two#2" in done.err
+
+
+def test_a_name_is_found_with_and_without_its_marks() -> None:
+    named = holes(TEXT, ["at", "A.«a,b»"])
+    for only, chosen in (("«at»", 0), ("at", 0), ("a,b", 1), ("A.«a,b»", 1)):
+        assert select(TEXT, named, (only,), None) == [chosen]

@@ -185,3 +185,10 @@ def test_an_instance_without_a_name_is_declared_by_what_lean_called_it():
     made = (("N", "instAddP"), ("N", "instAddP", "match_1"))
     one = Command(0, 1, "c", (head,), (), made, made[:1], (), (), (), (), "")
     assert [d.name for d in declared(report([one]))] == [made[0]]
+
+
+def test_a_shown_name_can_be_written_in_lean():
+    plain = ("theorem'", "foo_1!?", "α₁", "ℕ", "é", "𝒜", "_x")
+    assert [shown((name,)) for name in plain] == list(plain)
+    odd = ("at", "theorem", "a,b", "λ", "a(b", "my thm", "1", "", "a.b")
+    assert [shown((name,)) for name in odd] == [f"«{name}»" for name in odd]
