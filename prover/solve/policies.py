@@ -60,14 +60,20 @@ def _prover(name: str, seed: int) -> Prover:
         )
     manifest = read_manifest(find_checkpoint(folder))
     model = LoadingModel(lambda: _model(manifest))
+    return replace(_trained(name, model, model, manifest, seed), loading=model)
+
+
+def _trained(name: str, model: Any, value: Any, manifest: Manifest, seed: int) -> Prover:
+    """The prover of a run's model. `value`: None if the model has none."""
     config = _search_config(manifest, seed)
     assessor = _assessor(manifest)
     policy = _with_explorer(model, manifest, seed, assessor)
-    value = model if manifest.value else None
+    if not manifest.value:
+        value = None
     if value is None and assessor is not None and "goals" in manifest.assess:
         value = AssessedValue(assessor)
     bound: Actions = manifest.actions if manifest.strict else "full"
-    prover = Prover(name, policy, config, value, True, _source(manifest), actions=bound, loading=model)
+    prover = Prover(name, policy, config, value, True, _source(manifest), actions=bound)
     return replace(prover, assessor=assessor if "batches" in manifest.assess else None)
 
 
@@ -138,6 +144,7 @@ def _language_model(name: str, seed: int) -> Prover:
     place, _, model = place.partition("#")
     place, _, settings = place.partition("?")
     options = dict(parse_qsl(settings, keep_blank_values=True))
+    asked = frozenset(options)
     actions = _actions(name, options)
     # Excludes the API key, because policy names appear in reports.
     further = {
@@ -167,12 +174,13 @@ def _language_model(name: str, seed: int) -> Prover:
     if template is not None and template.answers == "proof":
         return Prover(name, Portfolio(), config, writer=policy, actions=actions)
     local = options.get("folder", place)
+    value = policy if getattr(policy, "has_value", bool(policy.format.bins)) else None
+    if kind == "hf" or not Path(local).is_dir():
+        return Prover(name, policy, config, value, wants_premises=True, actions=actions)
     # The settings of a run apply however its model is served.
-    manifest = read_manifest(Path(_folder(local))) if kind != "hf" and Path(local).is_dir() else None
-    has_value = getattr(policy, "has_value", bool(policy.format.bins))
-    value = policy if has_value and (manifest is None or manifest.value) else None
-    source = _source(manifest) if manifest else None
-    return Prover(name, policy, config, value, wants_premises=True, source=source, actions=actions)
+    prover = _trained(name, policy, value, read_manifest(Path(_folder(local))), seed)
+    config = replace(prover.config, in_flight=config.in_flight)
+    return replace(prover, config=config, actions=actions if "actions" in asked else prover.actions)
 
 
 def _hugging_face(place: str, options: dict[str, str], seed: int) -> Any:

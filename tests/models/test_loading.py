@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,3 +87,19 @@ def test_a_checkpoint_searches_with_the_settings_of_its_run(tmp_path: Path) -> N
     settings.write_text(json.dumps({**said, "prover": {"temperature": "hot"}}))
     with pytest.raises(UserError, match="temperature='hot' is not a positive number"):
         provers_named(str(folder))
+
+
+def test_a_server_searches_with_the_settings_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the run apply however its model is served, unless the command names others."""
+    folder = tmp_path / "run" / "checkpoints" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    prover = {"rule": "best_first", "temperature": 1.0, "root_breadth": 16.0, "actions": "elementary", "strict": True}
+    (folder / "turnstile.json").write_text(json.dumps({"version": 1, "prover": prover}))
+    served = SimpleNamespace(format=SimpleNamespace(template=None, bins=()))
+    monkeypatch.setattr("prover.models.backends.openai.ServerPolicy", lambda *_, **__: served)
+    name = f"openai:http://localhost/v1?folder={tmp_path / 'run'}"
+    [found] = provers_named(name)
+    config = found.config
+    assert (config.selection, config.temperature, config.root_breadth) == ("best_first", 1.0, 16.0)
+    assert found.actions == "elementary" and provers_named(f"{name}&actions=full")[0].actions == "full"
