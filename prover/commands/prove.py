@@ -293,8 +293,9 @@ def _input(options: ProveOptions) -> LeanText | list[Theorem]:
 def _fingerprint(text: LeanText | None, theorems: Sequence[Theorem], lemmas: Sequence[Lemma] = ()) -> str:
     """Hash of the input: a file, its source imports and the lemmas for it, or the theorems."""
     if text is not None:
-        own = (own.text.text for own in imports_of(text).own)
-        what = "\0".join([text.text, *own, *(lemma.source for lemma in lemmas)])
+        imports = imports_of(text)
+        own = (own.text.text for own in imports.own)
+        what = "\0".join([text.text, *own, *imports.compiled, *(lemma.source for lemma in lemmas)])
     else:
         what = repr([(t.name, t.statement, t.library, t.imports, t.context, *t.before) for t in theorems])
     return hashlib.sha256(what.encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ elaborates the imported files before the file (`Turnstile/Modules.lean`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
@@ -57,6 +58,8 @@ class Imports:
     """Modules that Lean has compiled."""
     own: tuple[OwnModule, ...] = ()
     """Modules of the file's project, each after its imports."""
+    compiled: tuple[str, ...] = ()
+    """Name and hash of the modules of its project that Lean reads compiled."""
 
     def sources(self) -> list[SourceModule]:
         return [SourceModule(own.module, own.text.path, own.text.body) for own in self.own]
@@ -82,8 +85,10 @@ def imports_of(text: LeanText, project: Project | None = None) -> Imports:
     Raises UserError if an import is missing.
     """
     project = project or project_of(Path(text.path))
-    if project is None or _compiled():
+    if project is None:
         return Imports(text.imports)
+    if _compiled():
+        return Imports(text.imports, compiled=project.compiled(text))
     return project.imports(text)
 
 
@@ -159,6 +164,24 @@ class Project:
         if (last := next((o.text for o in own.values() if _is_module(o.text)), None)) is not None:
             raise UserError(f"{last.path}:1: is a `module`, of which other files see only a part: {_NATIVE}")
         return Imports(tuple(shipped), tuple(own.values()))
+
+    def compiled(self, text: LeanText) -> tuple[str, ...]:
+        """Name and hash of each module of this project that a file imports, directly or not: of its source and its compiled file."""
+        folders = [Path(f) for f in os.environ.get("LEAN_PATH", "").split(os.pathsep) if f]
+        found: dict[str, str] = {}
+        todo = list(text.imports)
+        while todo:
+            module = todo.pop()
+            if module in found or (path := self.file_of(module)) is None:
+                continue
+            source = read(path)
+            todo += source.imports
+            digest = hashlib.sha256(source.text.encode())
+            olean = module.replace(".", "/") + ".olean"
+            if (file := next((f / olean for f in folders if (f / olean).is_file()), None)) is not None:
+                digest.update(file.read_bytes())
+            found[module] = digest.hexdigest()
+        return tuple(f"{module} {found[module]}" for module in sorted(found))
 
     def _collect(self, text: LeanText, above: list[str], shipped: dict[str, None], own: dict[str, OwnModule]) -> None:
         missing: list[str] = []

@@ -27,7 +27,7 @@ from prover.lean.sorries import public
 from prover.lean.source import server_key
 from prover.lean.text import LeanText, read
 
-FORMAT = 1
+FORMAT = 2
 Pos = tuple[int, int]
 """Line and column in characters, both from 1, as LeanDojo counts them."""
 LIMITS = Limits(heartbeats=200_000, seconds=60.0, open_seconds=600.0)
@@ -103,6 +103,7 @@ class Input:
         """Hash of all that its record depends on."""
         parts = [str(FORMAT), lean, server_key(), str(replayed), self.file, self.text.text]
         parts += [part for own in self.imports.own for part in (own.module, own.text.text)]
+        parts += self.imports.compiled
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

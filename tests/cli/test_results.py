@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from prover.commands.prove import prove
+from prover.commands.prove import _fingerprint, prove
 from prover.commands.prove_output import show
 from prover.console import plain
 from prover.errors import UserError
@@ -23,6 +23,7 @@ from prover.lean.project import Imports, Project
 from prover.lean.text import read
 from prover.progress import progress
 from prover.solve import project
+from prover.solve.extraction import inputs_of
 from prover.solve.job import Found
 from prover.solve.lean_file import write_over
 from prover.solve.options import ProveOptions, Settings
@@ -276,3 +277,25 @@ def test_lean_is_installed_where_ctrl_c_works(target: str, tmp_path: Path, monke
     monkeypatch.setattr("prover.lean.runtime._found", install)
     with pytest.raises(UserError, match="no event loop runs"):
         prove(ProveOptions(target=target_, statement=statement))
+
+
+def test_what_is_kept_of_a_file_depends_on_its_compiled_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for native Lean: `B.olean` is not read."""
+    for name, text in {"lakefile.toml": 'name = "p"\n', "A.lean": "import C\n", "C.lean": "import B\n"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("prover.lean.project._compiled", lambda: True)
+    monkeypatch.setenv("LEAN_PATH", str(tmp_path))
+    keys: set[str] = set()
+    for source, compiled in (
+        ("def b := 1\n", "1"),
+        ("def b := 2\n", "1"),
+        ("def b := 2\n", "2"),
+        ("def b := 2\n", "2"),
+    ):
+        (tmp_path / "B.lean").write_text(source)
+        (tmp_path / "B.olean").write_text(compiled)
+        file = next(f for f in inputs_of(str(tmp_path))[0] if f.file == "A.lean")
+        keys |= {file.key("Lean", False), _fingerprint(file.text, [])}
+    assert len(keys) == 3 * 2
