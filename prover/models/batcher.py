@@ -11,8 +11,8 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Answers items with as few calls as possible. An exception of a call reaches every caller with an item in it. A call is cancelled
-    when all callers that wait for it are cancelled."""
+    """Answers items with as few calls as possible. An exception of a call reaches every caller with an item in it. With
+    `parallel` above 1, a call is cancelled when all callers that wait for it are cancelled."""
 
     def __init__(self, call: Callable[[list[Item]], Awaitable[Sequence[Answer]]], parallel: int = 1) -> None:
         """`call`: returns the answer of each item, in order. `parallel`: maximum number of concurrent calls."""
