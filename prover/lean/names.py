@@ -18,7 +18,7 @@ _RESERVED_WORDS = """
 abbrev assume at attribute axiom break by calc catch class continue decreasing_by def deriving do else end example export
 extends finally for forall from fun generalizing have if import in include inductive infix infixl infixr instance let local
 macro match mut mutual namespace noncomputable notation nomatch nofun obtain omit open opaque partial postfix prefix private
-protected public rec return scoped section set_option show sorry structure suffices syntax termination_by then theorem this
+protected public return scoped section set_option show sorry structure suffices syntax termination_by then theorem this
 try universe unless unsafe until using variable where while with Prop Sort Type
 """
 _RESERVED = frozenset(_RESERVED_WORDS.split())

@@ -42,12 +42,12 @@ def statement_of(text: str) -> str | None:
     split = split_statement(text)
     bare = "".join(c for _, c in outside(masked(text if split is None else split[0])))
     words = re.findall(r"«[^»]*»|\S+", bare)
-    if split is not None and all(is_component(word) for word in words):
+    if split is not None and all(_is_name(word) for word in words):
         return text
     # `(2 : Nat) …` and `⟦φ⟧` are terms, `(n : Nat) {α : Type}` are binders.
     if split is None and not words and masked(text).lstrip()[:1] in "({[⦃":
         inner = split_statement(text[1:-1])
-        if not text.startswith("(") or (inner is not None and all(is_component(word) for word in inner[0].split())):
+        if not text.startswith("(") or (inner is not None and all(_is_name(word) for word in inner[0].split())):
             return None
     return f": {text}"
 
@@ -105,10 +105,15 @@ def lean_name(name: str, where: str = "name") -> str:
     # Quotes must enclose whole components, so that a name cannot inject other source.
     parts = re.findall(r"«[^«»\n\r]+»|[^.«»\n\r]+", name)
     if ".".join(parts) == name:
-        return ".".join(p if p.startswith("«") or is_component(p) else f"«{p}»" for p in parts)
+        return ".".join(p if _is_name(p) else f"«{p}»" for p in parts)
     if re.search(r"[«»\n\r]", name):
         raise UserError(f"{where}: `name` is not a valid Lean name; « and » must enclose whole components, on one line")
     return f"«{name}»"
+
+
+def _is_name(part: str) -> bool:
+    """Whether a text is one component of a name as Lean reads it, with « » or without."""
+    return re.fullmatch("«[^«»]+»", part) is not None or is_component(part)
 
 
 _BEGUN = re.compile(r":=\s*(?:by\s*)?\Z")
