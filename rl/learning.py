@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prover import plugins
 from prover.errors import UserError
+from prover.lean.theorem import Theorem
 from prover.models.assessor import Assessor
 from prover.models.ranker import TacticRanker
 from prover.premises.dense import DenseWeights
@@ -29,9 +31,10 @@ from rl.algorithms.premise_selection import SelectionConfig, train_retriever
 from rl.algorithms.tactic_ranking import RankingConfig, train_ranker
 from rl.config import ALGORITHMS, DPO, OWN_ALGORITHMS, RunConfig
 from rl.examples import PreferencePair, ValueExample
-from rl.extracted import extracted_examples
+from rl.extracted import extracted_examples, extracted_theorems
 from rl.learned import Learned
 from rl.start import start_of
+from rl.theorem_splits import near_evaluated
 from rl.trajectory import Trajectory, from_rows, shortest_proofs, staleness
 
 T = TypeVar("T")
@@ -53,6 +56,8 @@ class Learning:
             Ledger.open(start.run, readonly=True) if start and start.run and config.replay.start_share else None
         )
         """The ledger of the run that this one starts from."""
+        self._compared: dict[str, bool] = {}
+        """Theorem of that run -> whether it nearly repeats an evaluated one of this run."""
         self.models = Learned(
             self._newest("rankers", TacticRanker.load, start and start.ranker_file),
             self._newest("retrievers", DenseWeights.load, start and start.retriever_file),
@@ -62,10 +67,20 @@ class Learning:
     @property
     def human(self) -> list[Any]:
         """Policy examples besides those of the attempts: in each round of expert iteration, and in the first of other algorithms."""
-        folder = self.config.learn.extracted
-        return (
-            extracted_examples(Path(folder), buffer.withheld(self.ledger), self.config.learn.infill) if folder else []
-        )
+        if not (folder := self.config.learn.extracted):
+            return []
+        return extracted_examples(Path(folder), self._extracted_withheld, self.config.learn.infill)
+
+    @cached_property
+    def _extracted_withheld(self) -> frozenset[str]:
+        """Theorems of `learn.extracted` that must not be trained on."""
+        theorems = extracted_theorems(Path(self.config.learn.extracted))
+        return buffer.withheld(self.ledger) | self._near_evaluated(theorems)
+
+    def _near_evaluated(self, theorems: Sequence[Theorem]) -> frozenset[str]:
+        """Names of the theorems that nearly repeat a held-out or validation theorem of this run."""
+        evaluated = self.ledger.get("evaluated")
+        return near_evaluated(theorems, evaluated, self.index) if evaluated else frozenset()
 
     @property
     def _samples_trajectories(self) -> bool:
@@ -112,8 +127,15 @@ class Learning:
         if self.earlier is None:
             return own
         wanted = max(START_LEAST, round(len(own) * replay.start_share / (1 - replay.start_share)))
-        held, replay = buffer.withheld(self.ledger), replace(replay, capacity=wanted)
+        held, replay = buffer.withheld(self.ledger) | self._earlier_near(), replace(replay, capacity=wanted)
         return [*buffer.draw(self.earlier, kind, replay, 0, self.config.seed + r, without=held), *own]
+
+    def _earlier_near(self) -> frozenset[str]:
+        """Theorems of the run that this one starts from that nearly repeat an evaluated one of this run."""
+        assert self.earlier is not None
+        new = [t for t in self.earlier.example_theorems() if t.name not in self._compared]
+        self._compared |= {t.name: False for t in new} | dict.fromkeys(self._near_evaluated(new), True)
+        return frozenset(name for name, near in self._compared.items() if near)
 
     def _learn_ranker(self, r: int) -> dict[str, float]:
         """Train the ranker from scratch on all tactics tried on solved goals."""

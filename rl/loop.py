@@ -44,7 +44,7 @@ from rl.metrics.tracking import Tracker, progress
 from rl.pipeline import Pipeline
 from rl.plan import needs
 from rl.start import start_of
-from rl.theorem_splits import theorems_of
+from rl.theorem_splits import statements, theorems_of
 
 PACKAGES = ("turnstile-prover", "torch", "transformers", "ray", "vllm")
 
@@ -84,6 +84,7 @@ class Trainer:
         self.versions = versions(self.runtime.name)
         self.ledger.set("versions", self.versions)
         self.ledger.set("withheld", sorted(theorems.withheld))
+        self.ledger.set("evaluated", statements(theorems.evaluated, self.index))
         self.tracker = Tracker(self.folder, config, self.versions, self.ledger.logged(), quiet)
         self.fleet = Fleet(config, self.folder, self.tracker.say)
         self.best = self.ledger.best_sizes()

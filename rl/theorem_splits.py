@@ -35,6 +35,10 @@ class Theorems:
     withheld: frozenset[str] = frozenset()
     """Held-out and validation theorems of such sets whose names' hash would put them into the training split."""
 
+    @property
+    def evaluated(self) -> list[Theorem]:
+        return [*self.held_out, *self.validation]
+
 
 def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) -> Theorems:
     """The configured theorems, with `validation` theorems of the validation split. Raises UserError for an unreadable file, for
@@ -77,17 +81,25 @@ def theorems_of(config: TheoremsConfig, index: LibraryIndex, validation: int) ->
 
 def _apart(found: Theorems, index: LibraryIndex) -> Theorems:
     """Without the training theorems that nearly repeat one of another split."""
-    known = index.by_name()
-
-    def statements(theorems: Sequence[Theorem], library: bool) -> dict[str, str]:
-        types = {t.name: known[t.library].type for t in theorems if t.library and t.library in known}
-        return types if library else types | {t.name: t.statement for t in theorems if t.statement}
-
-    evaluated = [*found.held_out, *found.validation]
-    copies = near_copies(statements(found.train, True), statements(evaluated, True))
-    copies |= near_copies(statements(found.train, False), statements(evaluated, False), shingles_up_to_names)
+    copies = near_evaluated(found.train, statements(found.evaluated, index), index)
     left = [t for t in found.train if t.name not in copies]
     return replace(found, train=left, near_copies=len(copies))
+
+
+def statements(theorems: Sequence[Theorem], index: LibraryIndex) -> dict[str, dict[str, str]]:
+    """Statements by name: `library` has those of the library's theorems, and `all` those of all."""
+    known = index.by_name() if any(t.library for t in theorems) else {}
+    types = {t.name: known[t.library].type for t in theorems if t.library and t.library in known}
+    return {"library": types, "all": types | {t.name: t.statement for t in theorems if t.statement}}
+
+
+def near_evaluated(
+    theorems: Sequence[Theorem], evaluated: Mapping[str, Mapping[str, str]], index: LibraryIndex
+) -> frozenset[str]:
+    """Names of the theorems that nearly repeat an evaluated one. `evaluated`: the `statements` of those."""
+    own = statements(theorems, index)
+    by_shape = near_copies(own["library"], evaluated["library"])
+    return frozenset(by_shape) | frozenset(near_copies(own["all"], evaluated["all"], shingles_up_to_names))
 
 
 def file_theorems(files: Sequence[str], fields: Mapping[str, str] | None = None) -> list[tuple[Theorem, Split]]:

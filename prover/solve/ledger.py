@@ -244,6 +244,11 @@ class Ledger(AbstractContextManager["Ledger"]):
         for theorem, outcome, version, calls, data, id in self._db.execute(sql, (kind, phase)):
             yield ExampleRow(theorem, outcome, version, calls, json.loads(data), id)
 
+    def example_theorems(self) -> list[Theorem]:
+        """The theorems that have examples."""
+        sql = "select distinct spec from attempts where id in (select attempt from examples)"
+        return [theorem_from_json(spec) for (spec,) in self._db.execute(sql)]
+
     def example_counts(self, kind: str) -> dict[str, int]:
         """Number of examples of a kind by theorem."""
         sql = (

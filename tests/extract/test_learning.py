@@ -11,10 +11,12 @@ import pytest
 from curricula.library import split_of
 from prover.errors import UserError
 from prover.lean.theorem import Theorem
+from prover.premises.index import LibraryIndex
 from prover.solve.ledger import Attempt, Ledger
 from rl.config import LearnConfig, ProverConfig, RunConfig
 from rl.extracted import extracted_examples
 from rl.learning import Learning
+from rl.theorem_splits import statements
 
 TRAIN = next(f"t{i}" for i in range(99) if split_of(f"t{i}") == "train")
 OTHER = next(f"u{i}" for i in range(99) if split_of(f"u{i}") == "train")
@@ -25,8 +27,9 @@ def step(text: str, state: str = "⊢ a", **more: Any) -> dict[str, Any]:
     return {"kind": "tactic", "text": text, "state_before": state, **more}
 
 
-def write(folder: Path, *rows: tuple[str, list[dict[str, Any]]]) -> None:
-    lines = [json.dumps({"full_name": name, "sorry": False, "steps": steps}) for name, steps in rows]
+def write(folder: Path, *rows: tuple[str, list[dict[str, Any]]], statement: str = "") -> None:
+    shared = {"sorry": False, "statement": statement}
+    lines = [json.dumps({"full_name": name, "steps": steps, **shared}) for name, steps in rows]
     (folder / "theorems.jsonl").write_text("\n".join(lines) + "\n")
 
 
@@ -67,6 +70,26 @@ def test_bad_folders(tmp_path: Path) -> None:
 def test_a_theorem_that_a_set_holds_out_teaches_nothing(tmp_path: Path) -> None:
     write(tmp_path, (TRAIN, [step("simp")]), (OTHER, [step("omega")]))
     assert [e.tactic for e in extracted_examples(tmp_path, [f"_root_.{TRAIN}"])] == ["omega"]
+
+
+def test_a_near_copy_of_an_evaluated_theorem_teaches_nothing(tmp_path: Path) -> None:
+    """Neither from human proofs nor from the run that this one starts from. Before, only the names of theorems were compared."""
+    statement, alike = "(a b : Nat) : add a b = add b a", "(x y : Nat) : add x y = add y x"
+    write(tmp_path, (TRAIN, [step("simp")]), statement=alike)
+    ledger, index = Ledger(tmp_path / "ledger.sqlite"), LibraryIndex("", {})
+    config = RunConfig(learn=LearnConfig(extracted=str(tmp_path)))
+    assert [e.tactic for e in Learning(config, tmp_path, ledger, index, print).human] == ["simp"]
+    ledger.set("evaluated", statements([Theorem(HELD_OUT, statement)], index))
+    write(tmp_path, (TRAIN, [step("simp")]), statement=alike)
+    with pytest.raises(UserError, match="no steps of the training split"):
+        _ = Learning(config, tmp_path, ledger, index, print).human
+    (tmp_path / "earlier").mkdir()
+    learning = Learning(config, tmp_path, ledger, index, print)
+    learning.earlier = Ledger(tmp_path / "earlier/ledger.sqlite")
+    for name, said in ((TRAIN, alike), (OTHER, ": True")):
+        attempt = Attempt("round 1", Theorem(name, said), "proved", 1, 1, 0.1, "simp")
+        learning.earlier.record(attempt, [("policy", {"state": name, "premises": [], "round": 1})])
+    assert [row["state"] for row in learning._draw("policy", 1)] == [OTHER]
 
 
 @pytest.mark.parametrize(("algorithm", "rounds"), [("expert_iteration", [1, 2]), ("grpo", [1])])
