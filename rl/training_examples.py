@@ -69,7 +69,8 @@ def rollout_rows(
     budget: int,
     best_size: int | None,
 ) -> tuple[list[Row], dict[str, float]]:
-    """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict by script.
+    """Ledger rows of a theorem's rollouts, and the mean of each reward. `audited`: the audit's verdict by script. `budget`: Lean calls that each
+    of them is allowed.
 
     Successful rollouts also become policy examples, so that expert iteration can learn without search, and states become value
     examples. Raises HeldOutLeak for a theorem outside the training split.
@@ -91,7 +92,7 @@ def rollout_rows(
             continue
         usable.append(r)
         size = size_of(r)
-        parts = score(AttemptResult(proved, size, best_size, size, budget, r["closed"]), weights)
+        parts = score(AttemptResult(proved, size, best_size, lean_calls_of(r), budget, r["closed"]), weights)
         for name, x in parts.items():
             sums[name] = sums.get(name, 0.0) + x
         total = sum(parts.values())
@@ -113,6 +114,11 @@ def rollout_rows(
 def size_of(rollout: Mapping[str, Any]) -> int:
     """Tactics of a rollout: its decisions, or those of a whole proof."""
     return rollout["size"] if "size" in rollout else len(rollout["decisions"])
+
+
+def lean_calls_of(rollout: Mapping[str, Any]) -> int:
+    """Lean calls of a rollout: one for each tactic, or one for each whole proof of a conversation."""
+    return len(rollout["calls"]) if "size" in rollout else len(rollout["decisions"])
 
 
 def has_signal(rows: Sequence[Row]) -> bool:

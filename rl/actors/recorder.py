@@ -56,7 +56,8 @@ class RecorderBody:
         rows: list[training_examples.Row] = []
         if trace.rollouts and task.learn:
             audited = {s: v.verdict for s, v in finished.verdicts.items()}
-            rows, parts = training_examples.rollout_rows(task.theorem, trace, audited, weights, task.lean_calls, best)
+            allowed = task.turns or task.max_tactics
+            rows, parts = training_examples.rollout_rows(task.theorem, trace, audited, weights, allowed, best)
         elif outcome == "error":
             parts = {}  # neither a success nor a failure
         else:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.errors import UserError
+from prover.solve.job import Found, Trace
 from rl import config
+from rl.actors.dispatch import Finished
+from rl.actors.recorder import RecorderBody
+from rl.attempt import Task
+from rl.config import RunConfig
 from rl.rewards import REWARDS, AttemptResult, check, score, weights
+from tests.rl.test_unjudged import THEOREM, rollout, verdict
 
 ends = st.builds(
     AttemptResult,
@@ -79,3 +87,17 @@ def test_weights_of_a_configuration_round_trip_and_zeros_mean_nothing(tmp_path):
     assert config.load(tmp_path / "c.toml") == c
     with pytest.raises(UserError, match="rewards"):
         config.override(c, ('rewards.new="much"',))
+
+
+@pytest.mark.parametrize(("turns", "size", "frugal"), [(0, {}, 0.75), (2, {"size": 6}, 0.5)])
+def test_a_rollout_is_frugal_by_its_own_lean_calls(
+    tmp_path: Path, turns: int, size: dict[str, int], frugal: float
+) -> None:
+    """A tactic is one call, and so is a whole proof of any length. Before, tactics were compared with the calls of a search."""
+    sampled = {**rollout("trivial"), "calls": [((1,), (2,), (-0.5,))], **size}
+    task = Task(THEOREM, "model", 64, learn=True, rollouts=1, max_tactics=4, turns=turns)
+    found = Found("found", "trivial", 1, trace=Trace(1, rollouts=[sampled]))
+    recorder = RecorderBody(RunConfig(rewards={"frugal": (0.2,)}), str(tmp_path / "ledger.sqlite"), "Lean")
+    recorder.record("round 1", 1, Finished(task, found, {"trivial": verdict("proved")}))
+    (attempt,) = recorder.ledger.attempts()
+    assert attempt.stats["rewards"] == {"proved": 1.0, "frugal": frugal}
