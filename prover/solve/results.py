@@ -99,15 +99,20 @@ class Results:
         self.settings = row
 
     def _forget_open(self) -> None:
-        """Move the tries of tasks that are not settled from `rows` to `earlier`. The others are kept."""
+        """Move the tries of tasks that are not settled from `rows` to `earlier`. A settled task keeps its last row, as its first try: a
+        retry without a total asks for no other."""
         last = {key: row for (key, _), row in sorted(self.rows.items(), key=lambda item: item[0][1])}
-        tries = self.rows
-        self.rows = {at: row for at, row in tries.items() if last[at[0]]["outcome"] in SETTLED}
-        self.kept = {key for key, _ in self.rows}
-        for (key, _), row in tries.items():
-            if last[key]["outcome"] not in SETTLED:
+        calls: Counter[str] = Counter()
+        for (key, _), row in self.rows.items():
+            calls[key] += row["lean_calls"]
+        self.rows, self.kept = {}, set()
+        for key, row in last.items():
+            if row["outcome"] in SETTLED:
+                self.rows[key, 0] = {**row, "try": 0, "lean_calls": calls[key]}
+                self.kept.add(key)
+            else:
                 known = self.earlier.get(key, Earlier())
-                self.earlier[key] = Earlier(known.lean_calls + row["lean_calls"], tuple(last[key].get("used_up", ())))
+                self.earlier[key] = Earlier(known.lean_calls + calls[key], tuple(row.get("used_up", ())))
 
     def _keep(self, row: dict[str, Any]) -> None:
         self.rows[row["key"], row.get("try", 0)] = {k: v for k, v in row.items() if k not in ON_DISK}

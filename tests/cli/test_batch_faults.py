@@ -133,6 +133,21 @@ def test_a_total_does_not_count_calls_from_before_a_retry(tmp_path: Path) -> Non
         log.close()
 
 
+def test_a_retry_without_a_total_keeps_the_proofs_of_later_tries(tmp_path: Path) -> None:
+    path, (task,) = tmp_path / "r.jsonl", [task_of(0, t) for t in theorems(1)]
+    log = Results(path, ASKED, False)
+    for number, calls in enumerate((8, 32)):
+        log.add(row_of(task, Found("budget", "", calls), number))
+    log.add(row_of(task, Found("proved", "trivial", 50), 2, find_runtime().name))
+    log.close()
+    log, executor = Results(path, ASKED, True, retry=True), SmallExecutor(lambda t: "proved")
+    batch = Batch([task], Settings(budget=100, look=False), log)
+    asyncio.run(batch.run(executor, asyncio.Event(), lambda *x: None))  # type: ignore[arg-type]
+    (row,) = batch.rows()
+    assert (row["outcome"], row["proof"], row["lean_calls"], executor.attempts) == ("proved", "trivial", 90, 0)
+    log.close()
+
+
 def test_signals_are_handled_as_before_once_a_batch_is_over() -> None:
     async def work() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -168,7 +183,7 @@ def test_a_kept_proof_that_no_longer_holds_is_rejected_before_its_turn(tmp_path:
     executor = SmallExecutor(lambda t: "proved")
     rows, *_ = asyncio.run(_attempted({0: task}, {}, settings, log, executor, Refusing()))  # type: ignore[arg-type]
     assert (rows[0]["outcome"], executor.attempts) == ("rejected", 0)
-    assert (log.rows[task.key, 1]["outcome"], log.rows[task.key, 1]["lean_calls"]) == ("rejected", 5)
+    assert (log.rows[task.key, 0]["outcome"], log.rows[task.key, 0]["lean_calls"]) == ("rejected", 14)
     log.close()
 
 
