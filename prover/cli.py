@@ -72,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         message, code = _explain(error)
         say(f"turnstile: {message}")
+    if code == 130 and any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
+        # Python would wait for the thread, which may wait minutes for the answer of a server.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -131,3 +131,24 @@ def test_a_full_disk_is_named_and_leaves_no_half_written_project(
     with pytest.raises(OSError, match="No space"):
         cli.run(["sets", "world:logic?count=1", "--proofs", str(tmp_path / "p")])
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
+
+
+INTERRUPTED = """
+import threading, time
+from prover import cli
+
+def waits(args):
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    print("answer")
+    {end}
+
+cli.run = waits
+cli.main(["prove"])
+"""
+
+
+@pytest.mark.parametrize("end", ["return 130", "raise KeyboardInterrupt"])
+def test_an_interrupted_command_waits_for_no_server(end: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED.format(end=end)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (130, "answer\n")
