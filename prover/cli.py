@@ -72,8 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         message, code = _explain(error)
         say(f"turnstile: {message}")
-    if code == 130 and any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
-        # Python would wait for the thread, which may wait minutes for the answer of a server.
+    left = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if code == 130 and left and "ray" not in sys.modules:  # Ray ends its processes when Python ends
+        # Python would wait for the threads, which may wait minutes for the answer of a server.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()
