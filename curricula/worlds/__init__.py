@@ -37,7 +37,7 @@ def _logic(sample: Sample) -> World:
 
 
 def _equations(sample: Sample) -> World:
-    """The distance of an equation is exact up to `harder`, so no statement is on both sides."""
+    """Whether the distance of an equation is above `harder` depends on the statement alone, so no statement is on both sides."""
     return World(sample, (2, 9), 2 * RADIUS, 1000)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from curricula.worlds.terms import Algebra, Step, Term, get, put, show, substitute, variables_of
 
 RADIUS = 2
-"""Rewrites that `shortest` searches from each end, so distances up to twice this are exact."""
+"""Rewrites that `shortest` searches from each end."""
 
 
 def scramble(algebra: Algebra, rng: random.Random, start: Term, length: int) -> list[Step]:
@@ -28,11 +28,14 @@ def scramble(algebra: Algebra, rng: random.Random, start: Term, length: int) -> 
     return chain
 
 
-def shortest(algebra: Algebra, left: Term, chain: Sequence[Step]) -> list[Step]:
+def shortest(algebra: Algebra, left: Term, chain: Sequence[Step]) -> list[Step] | None:
     """The shortest known chain between the ends of `chain`.
 
-    If it has at most 2 · RADIUS rewrites, it is a shortest chain among terms of up to `algebra.most_symbols`. Otherwise no chain is that
-    short, and it is a shortest chain through terms at most one rewrite away from those of `chain`.
+    It has at most 2 · RADIUS rewrites exactly if searches of RADIUS rewrites from both ends meet, which depends on the ends alone. Otherwise
+    it is a shortest chain through terms at most one rewrite away from those of `chain`, or None if that has at most 2 · RADIUS rewrites.
+
+    The searches may miss a shorter chain: a rewrite that drops a variable of its rule, such as `meet x (join x y) = x`, has no reverse in
+    `algebra.steps` if the variable stands for more than a variable.
     """
     right = chain[-1].result
     fill = sorted({*variables_of(left), *variables_of(right)})
@@ -53,7 +56,8 @@ def shortest(algebra: Algebra, left: Term, chain: Sequence[Step]) -> list[Step]:
             if new not in reached:
                 reached[new] = [*reached[term], s]
                 queue.append(new)
-    return reached[right]
+    # Another chain between these ends may not lead to so short a one.
+    return found if len(found := reached[right]) > 2 * RADIUS else None
 
 
 def _bidirectional(algebra: Algebra, left: Term, right: Term, fill: Sequence[str]) -> list[Step] | None:

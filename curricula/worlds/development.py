@@ -114,8 +114,8 @@ class Development:
             return None
         if self._value(left) == self._value(right):
             return None
-        chain = shortest(self.algebra, left, chain)
-        return (left, chain) if len(chain) > 1 else None
+        known = shortest(self.algebra, left, chain)
+        return (left, known) if known is not None and len(known) > 1 else None
 
     def _is_own(self, words: Iterable[str]) -> bool:
         borrowed = self.theory.borrowed

@@ -111,8 +111,9 @@ def sample(rng: random.Random, difficulty: tuple[int, int]) -> WorldTheorem | No
     right = chain[-1].result
     if same_but_one_argument(left, right):
         return None
-    chain = shortest(algebra, left, chain)
     rename = renaming(rng, NAMES)
+    if (chain := shortest(algebra, left, chain)) is None:
+        return None
     statement = (
         f"{{{TYPE} : Type}} [{structure.name} {TYPE}] ({' '.join(variables)} : {TYPE}) : {show(left)} = {show(right)}"
     )

@@ -110,6 +110,25 @@ def test_short_distances_are_exact() -> None:
         assert len(shortest(algebra, left, chain)) == distance <= 4
 
 
+def test_an_equation_whose_short_chain_is_seldom_found_is_left_out() -> None:
+    """The last rewrite of this chain drops a compound term, so searches from both ends do not meet. Another chain between the same terms
+    leads to a distance above four: the equation would be both easier and harder."""
+    algebra = rewriting.ALGEBRAS["Lattice"]
+    texts = (
+        "(meet (meet x (join z (meet x z))) z)",
+        "(meet x (meet (join z (meet x z)) z))",
+        "(meet (meet (join z (meet x z)) z) x)",
+        "(meet (meet z (join z (meet x z))) x)",
+        "(meet z x)",
+    )
+    terms = [parse(text) for text in texts]
+    chain = [
+        next(s for s in algebra.steps(before, ["x", "z"]) if s.result == after)
+        for before, after in itertools.pairwise(terms)
+    ]
+    assert len(chain) == 2 * RADIUS and shortest(algebra, terms[0], chain) is None
+
+
 def test_keys_of_equations_ignore_names_and_orientation() -> None:
     left, right = parse("(op x (op y (unit)))"), parse("(op x y)")
     swap = {"x": "y", "y": "x"}
