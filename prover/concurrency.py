@@ -39,11 +39,17 @@ async def each(
     return [found[i] for i in sorted(found)]
 
 
-def completed(work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-    """The result of a coroutine function, which runs in a thread of its own if an event loop runs in this one. Blocks that loop."""
+def without_loop(work: Callable[[], R]) -> R:
+    """The result of a function that starts an event loop. If one runs here, as in a notebook, the function runs in a thread of its own and
+    blocks that loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work())
+        return work()
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: asyncio.run(work())).result()
+        return thread.submit(work).result()
+
+
+def completed(work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """The result of a coroutine function, for callers with or without an event loop."""
+    return without_loop(lambda: asyncio.run(work()))

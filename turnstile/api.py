@@ -9,7 +9,6 @@ import asyncio
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -31,12 +30,9 @@ def _blocking(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return function(*args, **kwargs)
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(function, *args, **kwargs).result()
+        from prover.concurrency import without_loop
+
+        return without_loop(functools.partial(function, *args, **kwargs))
 
     return call
 
