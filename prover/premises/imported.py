@@ -93,16 +93,12 @@ def _at_hand(imports: tuple[str, ...], library: LibraryIndex) -> Imported | None
 
 def _open(imports: tuple[str, ...]) -> Imported:
     if all(m.split(".")[0] in SHIPPED for m in imports):
-        index = _made(imports)
+        index = environment_index(sorted(imports))
         return Imported(index, index.reachable(imports))
     path = find_runtime().env.get("LEAN_PATH", "")
     graph = completed(lambda: _graph(imports))
-    index = _made(index_roots(graph, own_modules(path), path.split(os.pathsep)))
+    index = environment_index(sorted(index_roots(graph, own_modules(path), path.split(os.pathsep))))
     return Imported(index, frozenset(graph.keys() & index.modules.keys()))
-
-
-def _made(roots: Sequence[str]) -> LibraryIndex:
-    return environment_index(sorted(roots))
 
 
 async def _graph(imports: Sequence[str]) -> dict[str, list[str]]:
