@@ -25,6 +25,11 @@ _RESERVED = frozenset(_RESERVED_WORDS.split())
 """Keywords of Lean, which cannot be names without quotes."""
 
 
+def names_in(text: str) -> set[str]:
+    """The identifiers of a text."""
+    return {m[0] for m in IDENTIFIER.finditer(text)}
+
+
 def is_component(part: str) -> bool:
     """Whether a component of a name needs no « »."""
     return _COMPONENT.fullmatch(part) is not None and part not in _RESERVED

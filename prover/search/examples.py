@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prover.lean.names import IDENTIFIER
+from prover.lean.names import names_in
 from prover.premises.local import LocalCandidate, local_premises
 from prover.search.graph import FAILED, RUNNING, SOLVED, UNTRIED, Edge, Graph, Node
 
@@ -100,7 +100,7 @@ def examples(graph: Graph) -> list[Example]:
 
 
 def _local(node: Node, constants: Sequence[str], solving: Sequence[str]) -> tuple[LocalCandidate, ...]:
-    named = {m[0] for tactic in solving for m in IDENTIFIER.finditer(tactic)}
+    named = {name for tactic in solving for name in names_in(tactic)}
     return local_premises(node.state.surroundings).candidates(constants, named | set(node.premises))
 
 

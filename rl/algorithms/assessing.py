@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from prover.lean.names import IDENTIFIER
+from prover.lean.names import names_in
 from prover.lean.theorem import Goal, Theorem
 from prover.models.assessor import (
     CALL_BINS,
@@ -77,7 +77,7 @@ def _premises_used(e: Example) -> dict[str, list[str]]:
     """`used`: premises that are the only one named by some tactic that starts a proof. `unclear`: the others that such tactics name, of which
     a list such as `simp [a, b]` may need only some."""
     offered = {*e.premises, *(c.premise.name for c in e.local)}
-    named = [{m[0] for m in IDENTIFIER.finditer(t)} & offered for t, _ in e.best]
+    named = [names_in(t) & offered for t, _ in e.best]
     used = {p for names in named if len(names) == 1 for p in names}
     return {"used": sorted(used), "unclear": sorted(set().union(*named) - used)}
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from prover.lean.names import IDENTIFIER
+from prover.lean.names import names_in
 from prover.lean.theorem import Theorem
 from prover.premises.dense import DenseWeights, bags, premise_features, rarity, symbol_features
 from prover.premises.imported import imported
@@ -55,24 +55,20 @@ def credit(e: Example, used: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """(premises that helped, premises that were tried and did not help), each sorted."""
     offered = set(e.premises)
     worked = {t for t, _ in e.best}
-    named_in_proof = {n for t in worked for n in _names(t)}
+    named_in_proof = {n for t in worked for n in names_in(t)}
     good = {n for n in used if n in named_in_proof}
     for tactic in worked:
-        names = [n for n in _names(tactic) if n in offered]
+        names = [n for n in names_in(tactic) if n in offered]
         # If a tactic names several premises, only the proof's term (`used`) shows which one was needed.
         if len(names) == 1 and without(tactic, names[0]) not in worked - {tactic}:
             good.add(names[0])
-    failed = {n for t in e.failures for n in _names(t) if n in offered}
+    failed = {n for t in e.failures for n in names_in(t) if n in offered}
     return sorted(good), sorted(failed - good - named_in_proof)
 
 
 def without(tactic: str, name: str) -> str:
     """The tactic without a list that contains only this name: `simp [p]` becomes `simp`."""
     return re.sub(rf"\s*\[(?:← )?{re.escape(name)}\]", "", tactic)
-
-
-def _names(tactic: str) -> set[str]:
-    return {m[0] for m in IDENTIFIER.finditer(tactic)}
 
 
 @dataclass(frozen=True)

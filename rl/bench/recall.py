@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prover.lean.names import IDENTIFIER
+from prover.lean.names import names_in
 from prover.lean.pool import LeanPool
 from prover.lean.server import LeanDied, LeanError
 from prover.lean.theorem import ProofState, Theorem
@@ -25,7 +25,7 @@ CUTS = (1, 8, 32)
 
 def named(script: str, names: Iterable[str]) -> list[str]:
     """The `names` that occur in a script as whole identifiers."""
-    identifiers = {m[0] for m in IDENTIFIER.finditer(script)}
+    identifiers = names_in(script)
     return [n for n in names if n in identifiers]
 
 
