@@ -179,6 +179,14 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: the folder {path.parent} is not writable")
 
 
+def check_new_folder(folder: Path, option: str) -> None:
+    """Raise UserError if a folder exists or cannot be made, before hours of work. `option`: names it."""
+    if folder.exists():
+        raise UserError(f"{option} {folder}: already exists; name a new folder")
+    if not os.access(existing(folder), os.W_OK):
+        raise UserError(f"{option} {folder}: {existing(folder)} cannot be written to; name another folder")
+
+
 def _is_special(path: Path) -> bool:
     """Whether a path is that of a pipe or device. `/dev/stdout` may be one that has no other path (`/proc/1/fd/pipe:[1]`)."""
     return path.exists() and not path.is_file()

@@ -7,8 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from curricula.worlds.theorems import WorldTheorem
-from prover.errors import UserError
-from prover.files import write_whole
+from prover.files import check_new_folder, write_whole
 
 LAKEFILE = """name = "world"
 defaultTargets = ["World"]
@@ -19,9 +18,8 @@ name = "World"
 
 
 def write_project(theorems: Sequence[WorldTheorem], folder: Path) -> None:
-    """One file for each theorem, because each has definitions of its own. Raises UserError if the folder exists."""
-    if folder.exists():
-        raise UserError(f"--proofs {folder}: already exists; name a new folder")
+    """One file for each theorem, because each has definitions of its own. Raises UserError if the folder exists or cannot be made."""
+    check_new_folder(folder, "--proofs")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         made = Path(scratch) / "made"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -12,7 +11,7 @@ import tyro
 
 from prover.console import answer, say
 from prover.errors import UserError
-from prover.files import existing
+from prover.files import check_new_folder
 
 if TYPE_CHECKING:
     from prover.models.templates import Template
@@ -66,10 +65,7 @@ def tune(
     from rl.learner.pairs import load_pairs
     from rl.learner.settings import LearnerConfig
 
-    if out.exists():
-        raise UserError(f"--out {out}: already exists; name a new folder")
-    if not os.access(existing(out), os.W_OK):
-        raise UserError(f"--out {out}: {existing(out)} cannot be written to; name another folder")
+    check_new_folder(out, "--out")
     if lora_rank < 0:
         raise UserError(f"--lora-rank {lora_rank}: must be the rank of the adapters; 0 trains all weights")
     numbers: dict[str, float | None] = {
