@@ -336,9 +336,8 @@ class Explorer:
         uses = self.premise_assessor.uses(
             goal, premise_candidates(goal, local, [self._known[p] for p in lemmas if p in self._known])
         )
-        return sorted(
-            dict.fromkeys([*lemmas, *uses]), key=lambda p: -uses.get(p, 0.0)
-        )  # stable: equal ones keep their order
+        # Equal ones keep their order.
+        return sorted(dict.fromkeys([*lemmas, *uses]), key=lambda p: -uses.get(p, 0.0))
 
     def _unfolding(self, functions: Sequence[str], at_hand: GoalNames) -> Iterator[tuple[str, float]]:
         if not functions:
