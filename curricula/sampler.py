@@ -40,7 +40,7 @@ class MatchConfig:
     revisit: float = 0.05
     """Share of a round's Lean calls for retired theorems, against forgetting."""
     disprove: float = 0.25
-    """Share of the tries on a resistant theorem that try its negation. None with `learn.collect = "proofs"`."""
+    """Share of the tries on a resistant theorem that try its negation. Not used with `learn.collect = "proofs"`."""
     resist: int = 3
     """Failures in a row after which a theorem is resistant."""
     memory: float = 0.7
