@@ -30,7 +30,7 @@ from prover.solve.ledger import Attempt, Ledger
 from prover.solve.ray_start import check_cluster
 from rl import candidate as c
 from rl import config as config_module
-from rl import evaluate as e
+from rl import evaluation_results as e
 from rl.actors.dispatch import Finished, attempt_of
 from rl.actors.fleet import Fleet
 from rl.attempt import Task, Workbench, collect, premise_source
@@ -121,7 +121,7 @@ class Evaluation:
 
     def run(self, progress: Callable[[Attempt], None] = lambda attempt: None) -> dict[str, Any]:
         """Make the attempts that the ledger lacks. `progress` is called with each one after it is recorded. Returns the figures of
-        `rl.evaluate.summary`. Equal seeds do not repeat exactly, because searches share a model in no fixed order. Raises UserError if
+        `rl.evaluation_results.summary`. Equal seeds do not repeat exactly, because searches share a model in no fixed order. Raises UserError if
         the cluster cannot be joined."""
 
         def record(attempt: Attempt) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prover.solve.ledger import Attempt, Ledger
 from rl import config as config_module
-from rl import evaluate
+from rl import evaluation_results
 from rl.candidate import BASELINES
 from rl.metrics import alerts, calibration, charts, compute, rounds
 from rl.pages import render
@@ -29,7 +29,7 @@ def report_page(folder: Path) -> str:
         for a in ledger.attempts():
             phases.setdefault(a.phase, []).append(a)
         figures = rounds.figures(ledger)
-        found = evaluate.results(ledger)
+        found = evaluation_results.results(ledger)
         proofs = list(ledger.proofs())
         versions, changes = ledger.get("versions") or {}, ledger.get("changes") or []
     measured = {p: a for p, a in phases.items() if p.startswith("held-out")}

@@ -229,8 +229,8 @@ def evaluate(prover: PathLike, theorems: PathLike, **options: Any) -> dict[str, 
         The figures: `all` with the solve `rate`, its 95 % interval `low` and `high`, the `curve` by Lean calls and `outcomes`; and
         `by_seed`.
     """
-    from rl.evaluate import EvalOptions
     from rl.evaluation import Evaluation
+    from rl.evaluation_results import EvalOptions
 
     options = {k: Path(v) if k == "run" and v is not None else v for k, v in options.items()}
     return Evaluation.prepare(EvalOptions(str(prover), str(theorems), **options)).run()

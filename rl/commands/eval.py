@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from rl import evaluate as e
-from rl.evaluate import EvalOptions
+from rl import evaluation_results as e
+from rl.evaluation_results import EvalOptions
 
 if TYPE_CHECKING:
     from prover.solve.ledger import Attempt, Ledger

@@ -32,7 +32,7 @@ def report(
     from prover.solve.ledger import Ledger
     from prover.solve.remarks import duplicates
     from prover.solve.results import batch_results, read_results
-    from rl import evaluate
+    from rl import evaluation_results
     from rl.metrics import rounds
 
     if other is not None:
@@ -64,14 +64,14 @@ def report(
         raise UserError(f"{target}: is a file of the run and would be overwritten; name another page with --out")
     write_whole(target, report_page(run).encode())
     with Ledger.open(run, readonly=True) as ledger:
-        figures, found = rounds.figures(ledger), evaluate.results(ledger)
+        figures, found = rounds.figures(ledger), evaluation_results.results(ledger)
     if json:
         print(dumps({"page": str(target), "rounds": figures, "evaluations": found}))
         return 0
     print_table(rounds.table(figures))
-    for test in {dumps(r["test"]): evaluate.Test(**r["test"]) for r in found}.values():
+    for test in {dumps(r["test"]): evaluation_results.Test(**r["test"]) for r in found}.values():
         print(f"{test.set}, {test.lean}")
-        print_table(evaluate.comparison(test, found))
+        print_table(evaluation_results.comparison(test, found))
     print(target)
     return 0
 

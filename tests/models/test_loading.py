@@ -16,7 +16,7 @@ from prover.models.base import Query, Suggestion
 from prover.models.loading import LoadingModel
 from prover.models.manifest import read_manifest
 from prover.solve.policies import provers_named
-from tests.rl.test_evaluate import make_checkpoint
+from tests.rl.test_evaluation import make_checkpoint
 
 HEAVY = ("torch", "transformers", "ray", "vllm", "plotly", "openai", "wandb")
 

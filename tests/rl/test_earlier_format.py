@@ -19,7 +19,7 @@ from rl import config
 from rl.candidate import candidate
 from rl.loop import Trainer
 from tests.cli.conftest import turnstile, warm_lean
-from tests.rl.test_evaluate import make_checkpoint
+from tests.rl.test_evaluation import make_checkpoint
 
 __all__ = ["turnstile", "warm_lean"]
 

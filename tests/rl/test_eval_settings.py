@@ -9,7 +9,7 @@ import pytest
 
 from prover.errors import UserError
 from prover.models.ranker import BUCKETS, WIDTH, TacticRanker
-from rl import evaluate as e
+from rl import evaluation_results as e
 from rl.candidate import Candidate, candidate
 from rl.config import ProverConfig
 from rl.evaluation import Evaluation, with_settings

@@ -15,7 +15,7 @@ from prover.models.base import Query
 from rl.actors.fleet import Fleet
 from rl.actors.model_server import ModelServer, Published
 from rl.config import RunConfig
-from tests.rl.test_evaluate import make_checkpoint
+from tests.rl.test_evaluation import make_checkpoint
 
 torch = pytest.importorskip("torch")
 

@@ -14,7 +14,7 @@ from prover.lean.server import Limits
 from prover.lean.theorem import Theorem
 from prover.solve.ledger import Attempt, Ledger
 from rl import candidate as rl_candidate
-from rl import config, evaluate
+from rl import config, evaluation_results
 from rl.metrics import rounds
 from rl.run_report import report_page
 from tests.cli.conftest import turnstile
@@ -229,11 +229,15 @@ def test_two_runs_are_compared(tmp_path, turnstile):
 @pytest.mark.parametrize("rollouts", [0, 2])
 def test_the_report_shows_the_runs_evaluations(run: Path, turnstile, rollouts: int):
     theorem, prover = Theorem("held", ": True"), rl_candidate.candidate("explorer")
-    test = evaluate.make_test("a set", [theorem], 4, Limits(), "Lean", rollouts=rollouts)
+    test = evaluation_results.make_test("a set", [theorem], 4, Limits(), "Lean", rollouts=rollouts)
     ledger = Ledger(run / "ledger.sqlite")
-    ledger.set(f"eval {evaluate.key_of(test, prover)}", {"test": asdict(test), "prover": {"name": "the explorer"}})
+    ledger.set(
+        f"eval {evaluation_results.key_of(test, prover)}", {"test": asdict(test), "prover": {"name": "the explorer"}}
+    )
     ledger.record(
-        Attempt(evaluate.phase_of(test, prover, 0), theorem, "proved", 4, 3, 0.1, "trivial", stats={"correct": 1})
+        Attempt(
+            evaluation_results.phase_of(test, prover, 0), theorem, "proved", 4, 3, 0.1, "trivial", stats={"correct": 1}
+        )
     )
     ledger.close()
     shown, written = turnstile("report", run), turnstile("report", run, "--json")

@@ -22,9 +22,9 @@ from prover.solve.attempt import attempt
 from prover.solve.policies import provers_named
 from rl import candidate as c
 from rl.config import ProverConfig
-from rl.evaluate import Test, key_of
+from rl.evaluation_results import Test, key_of
 from tests.models.small_server import SmallServer, completion
-from tests.rl.test_evaluate import place
+from tests.rl.test_evaluation import place
 
 __all__ = ["place"]
 

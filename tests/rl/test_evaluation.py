@@ -20,7 +20,7 @@ from prover.lean.theorem import Theorem
 from prover.models.base import Suggestion
 from prover.solve.ledger import Attempt, Ledger
 from rl import candidate as c
-from rl import evaluate as e
+from rl import evaluation_results as e
 from rl.algorithms.tactic_ranking import train_ranker
 from rl.config import ProverConfig
 from rl.evaluation import Evaluation
