@@ -1,4 +1,4 @@
-import Turnstile.Compare
+import Turnstile.Assume
 
 /-! The checker's verdicts: whether rebuilt constants have the required meaning, and their axioms. -/
 
@@ -30,16 +30,16 @@ structure Rests where
   /-- Imported constants that new constants mention. -/
   used : List Name
 
-/-- Axioms and imported constants that new constants depend on. -/
-partial def restsOn (x : Import) (todo : List Name) (seen : NameSet) (r : Rests) : Rests :=
+/-- Axioms and imported constants that new constants depend on. `strangers` count as resting on `sorry`. -/
+partial def restsOn (x : Import) (strangers : NameSet) (todo : List Name) (seen : NameSet) (r : Rests) : Rests :=
   match todo with
   | [] => r
   | n :: rest =>
-    if seen.contains n then restsOn x rest seen r
+    if seen.contains n then restsOn x strangers rest seen r
     else
       let seen := seen.insert n
       match x.env.find? n with
-      | none => restsOn x rest seen { r with axioms := n :: r.axioms }
+      | none => restsOn x strangers rest seen { r with axioms := n :: r.axioms }
       | some c =>
         let isNew := match c with
           | .recInfo v => anyOf (fun m => x.addedNames.contains m) v.all
@@ -48,8 +48,9 @@ partial def restsOn (x : Import) (todo : List Name) (seen : NameSet) (r : Rests)
           let r := match c with
             | .axiomInfo _ => { r with axioms := n :: r.axioms }
             | _ => r
-          restsOn x (append (mentions c) rest) seen r
-        else restsOn x rest seen { r with used := n :: r.used }
+          let r := if strangers.contains n then { r with axioms := `sorryAx :: r.axioms } else r
+          restsOn x strangers (append (mentions c) rest) seen r
+        else restsOn x strangers rest seen { r with used := n :: r.used }
 
 /-- All constants that imported ones depend on, through definitions and instances, and through theorems if `proofs`. -/
 partial def reach (env : Kernel.Environment) (proofs : Bool) (todo : List Name) (seen : NameSet) (acc : List Name) :
@@ -88,6 +89,10 @@ structure Rules where
   deep : Bool
   /-- Constants that a proof may not use, nor theorems with the same statement, nor definitions that use them. -/
   forbidden : List Name
+  /-- The axiom in place of open `sorry`s; anonymous if there is none. -/
+  assumed : Name
+  /-- Constants that use it for something else. -/
+  strangers : NameSet := {}
 
 /-- `e` with every application of a lambda reduced. -/
 partial def reduced (e : Expr) : Expr :=
@@ -178,7 +183,7 @@ def mayBeProposition (x : Import) (c : ConstantInfo) : Bool :=
 
 /-- The verdict on the candidate's `n`, offered for `asked`. `met`: whether any offer matches. -/
 def judgeJson (x : Import) (rules : Rules) (asked n : Name) (met : Bool) (fault : Option Fault) : Json :=
-  let r := restsOn x [n] {} { axioms := [], used := [] }
+  let r := restsOn x rules.strangers [n] {} { axioms := [], used := [] }
   let below := if rules.deep then reach x.env true r.used {} [] else r.used
   let bad := match rules.forbidden with
     | [] => []
@@ -285,9 +290,13 @@ def judgeObligations (c : Comparison) (rules : Rules) (os : List Obligation) (ta
 
 /-- Judge the obligations, then the candidate's additional constants. -/
 def judgeAll (x : Import) (rules : Rules) (reference : Option Import) (os : List Obligation) (added : List Name) : List Json :=
-  let asked := match reference with
-    | none => []
-    | some r => judgeObligations { reference := r, candidate := x, known := emptyTable } rules os {} []
-  append asked (mapList (fun n => judgeJson x rules n n true (faultOf x n)) added)
+  match reference with
+  | none => besides rules
+  | some r =>
+    let (strangers, c) := ({ reference := r, candidate := x, known := emptyTable } : Comparison).strangers rules.assumed
+    let rules := { rules with strangers }
+    append (judgeObligations c rules os {} []) (besides rules)
+where
+  besides (rules : Rules) : List Json := mapList (fun n => judgeJson x rules n n true (faultOf x n)) added
 
 end Turnstile

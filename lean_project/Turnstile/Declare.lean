@@ -293,6 +293,14 @@ def exportLeft (base final : Kernel.Environment) (ls : List Left) (w : Walk) : W
   | [] => w
   | l :: rest => exportLeft base final rest (exportExamples base l.examples (exportRoots base final.find? w l.new))
 
+/-- Those of `ns` that mention `a`. -/
+def mentioning (env : Kernel.Environment) (a : Name) (ns : List Name) : List Name :=
+  keep (fun n => match env.find? n with
+    | some c => in_ c.type || (match c.value? true with | some v => in_ v | none => false)
+    | none => false) ns
+where
+  in_ (e : Expr) : Bool := hasName a e.getUsedConstants.toList
+
 /-- Line of the first code after the last command, as after `#exit`. -/
 def unreadLine (ictx : Parser.InputContext) (s : Frontend.State) (last : Option Done) : Option Nat :=
   match last with
@@ -372,6 +380,10 @@ def declare (s : Server) (j : Json) : IO (List (String × Json)) := do
       let w := match j.getObjVal? "roots" with
         | .ok (.arr ns) => exportRoots base final.toKernelEnv.find? startWalk (rebuildNames ns.toList)
         | _ => exportLeft base final.toKernelEnv all startWalk
+      -- Also those in the modules before the text, which a proof may use although the reference does not.
+      let w := match (strField j "assumed").toName with
+        | .anonymous => w
+        | a => exportRoots base final.toKernelEnv.find? w (mentioning final.toKernelEnv a (newIn base final.toKernelEnv))
       let unread := match unreadLine ictx end_ last with
         | some n => jnat n
         | none => Json.null

@@ -58,7 +58,8 @@ def toNames (ns : List String) : List Name :=
   | n :: rest => n.toName :: toNames rest
 
 def rulesOf (j : Json) : Rules :=
-  { deep := boolField j "deep", forbidden := toNames (strings (listField j "forbidden")) }
+  { deep := boolField j "deep", forbidden := toNames (strings (listField j "forbidden")),
+    assumed := (strField j "assumed").toName }
 
 def judgeOf (s : Server) (j : Json) : Judge :=
   { clock := s.clock, ms := natField j "ms" 60000, skip := numbers (listField j "skip")

@@ -63,7 +63,8 @@ class Auditor:
 
     `fresh_every`: shared processes are replaced after that many proofs, so that a proof's effects on one do not last.
     `forbidden`: constants that no proof may use. `seconds`: time limit for each command of a text and each declaration.
-    `kernel`: a second kernel that must also accept every proof.
+    `kernel`: a second kernel that must also accept every proof. `assumed`: an allowed axiom that a candidate may use only for what its
+    reference uses it for (`Turnstile/Assume.lean`).
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class Auditor:
         fresh_every: int = 500,
         seconds: float = 120.0,
         kernel: Nanoda | None = None,
+        assumed: str = "",
     ) -> None:
         self.runtime = runtime or find_runtime()
-        self.allowed = frozenset(allowed_axioms)
+        self.allowed = frozenset((*allowed_axioms, assumed) if assumed else allowed_axioms)
+        self.assumed = assumed
         self.forbidden = frozenset(forbidden)
         self.limits = Limits(heartbeats=400_000, seconds=seconds, open_seconds=seconds + 30)
         self.kernel = kernel
@@ -183,7 +186,7 @@ class Auditor:
     async def _reference_report(self, reference: Source, lenient: bool) -> Report:
         """The report on the reference. Kept for the next candidate, because a file is audited again for each proof removed from it."""
         if (report := self._files.pop(reference, None)) is None:
-            report = await self.judges.text(reference.place, types=True, **reference.fields())
+            report = await self.judges.text(reference.place, types=True, assumed=self.assumed, **reference.fields())
         # After a limit, a later attempt may stay within it.
         if not any(part.stopped for part in (*report.errors, *report.commands)):
             self._files[reference] = report
@@ -251,7 +254,7 @@ class Auditor:
     @property
     def _rules(self) -> dict[str, Any]:
         # The embedded library has no proofs for the deep search.
-        return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden)}
+        return {"deep": self.runtime.kind == "native", "forbidden": sorted(self.forbidden), "assumed": self.assumed}
 
 
 def _trouble(report: Report, file: str, lenient: bool = False) -> tuple[str, bool] | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from prover.lean.audit import STANDARD_AXIOMS, Auditor, Source
+from prover.lean.audit import Auditor, Source
 from prover.lean.judges import died
 from prover.lean.project import SourceModule
 from prover.lean.server import LeanDied, LeanError
@@ -79,8 +79,9 @@ class Filler:
 
     The file is audited with `sorry` where no proof was found. A declaration with an open `sorry`, or that uses an unproved
     declaration, rests on `sorry` even if its own proofs are right. It is therefore audited again with an axiom of random
-    name in place of each remaining `sorry`, in the file and in its imports. A proof that uses `sorry` itself still fails. The
-    remaining `sorry`s may be data; proofs about them hold for every value.
+    name in place of each remaining `sorry`, in the file and in its imports. A proof that uses `sorry` itself still fails, and so does
+    one that uses the axiom for anything but the types of those `sorry`s. The remaining `sorry`s may be data; proofs about them hold
+    for every value.
 
     `imports`: the compiled modules that the file imports (None: those in its header). `before`: the source files that it
     imports, in order. `lenient`: commands of the file may have errors (see Auditor.judge). The process that elaborates the
@@ -101,7 +102,7 @@ class Filler:
         self._before = before
         self._lenient = lenient
         self._assumed = f"assumed_{secrets.token_hex(8)}"
-        self.auditor = Auditor(allowed_axioms=(*STANDARD_AXIOMS, self._assumed))
+        self.auditor = Auditor(assumed=self._assumed)
         self._conditional: frozenset[int] = frozenset()
 
     async def __aenter__(self) -> Filler:
