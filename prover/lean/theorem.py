@@ -44,6 +44,8 @@ class Theorem:
     quantifies over every value of its type."""
     if_false: tuple[str, str] | None = None
     """(statement, context) with False for an open answer that is a proposition."""
+    column: int = 0
+    """Column at which the statement begins in its source if it has several lines, because Lean reads blocks by their columns."""
 
     def __post_init__(self) -> None:
         if (self.statement is None) == (self.library is None):

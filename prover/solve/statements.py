@@ -140,7 +140,8 @@ class FileTheorems:
             value = found.start() if (found := _BEGUN.search(source.code, at, stop)) is not None else None
         if value is None or not _BEGUN.fullmatch(source.text, value, stop):
             return None
-        head, statement = source.head(at), source.text[source.head(at).end : value].strip()
+        head = source.head(at)
+        statement, column = source.statement(head.end, value)
         if not head.name or not statement:
             return None
         # A context must end with a whole command, because it is also elaborated alone.
@@ -148,4 +149,4 @@ class FileTheorems:
         if head.universes:  # Lean refuses a head that names one in scope
             context += f"universe {' '.join(head.universes)}\n"
         file = self._file
-        return Theorem(head.written, statement, imports=file.imports, context=context, source=file.path)
+        return Theorem(head.written, statement, imports=file.imports, context=context, source=file.path, column=column)

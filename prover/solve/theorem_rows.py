@@ -127,12 +127,12 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     named = [at for at in starts if (own := source.head(at).name) and f".{name}".endswith(f".{own}")]
     at = (named or starts)[-1]
     head, stop = source.head(at), source.value(at)
-    statement = source.text[head.end : stop].strip()
+    statement, column = source.statement(head.end, stop)
     context = _with_core_keywords(without_open_lemmas(context_before(source, at), statement))
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
     context = with_universes(context, head.universes).strip("\n ")
     typed = split_statement(statement) is not None
-    return Theorem(head.name, statement if typed else "", context=context)
+    return Theorem(head.name, statement if typed else "", context=context, column=column)
 
 
 def _with_core_keywords(context: str) -> str:
