@@ -29,14 +29,22 @@ def negation(theorem: Theorem) -> Theorem | None:
     if "variable" in words or words[-1:] == ["in"]:  # `open X in` would be about the line that is added below
         return None
     binders, type_ = split
-    type_ += "\n" * ("--" in type_)  # the type may end in a line comment
-    closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
+    first = theorem.column or len(f"theorem {theorem.name} ")
+    before = theorem.statement.rstrip().removesuffix(type_)
+    column = len(before.rpartition("\n")[2]) + (0 if "\n" in before else first)
+    type_ = _placed(type_, column) + "\n" * ("--" in type_)  # the type may end in a line comment
+    closed = f"∀ {_placed(binders, first)}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
     # Universes may stand outside.
     named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement))
     context = with_universes(LAST_DOC.sub("", theorem.context).rstrip(), dict.fromkeys(named))
     context += "\nset_option autoImplicit false\n"
-    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context)
+    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context, column=0)
+
+
+def _placed(text: str, column: int) -> str:
+    """The text, at this column of a new line if it has several lines: Lean reads blocks by their columns."""
+    return f"\n{' ' * column}{text}" if "\n" in text else text
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:
