@@ -16,7 +16,9 @@ OLDEST, NEWEST = (4, 22), (4, 34)
 """Supported releases. lean_project/SUPPORTED.md lists the sources that were read for each."""
 
 BEFORE = ("Basic",)
-_AFTER = "Goals Kinds Print Step Inert Text Load Modules Export Added Declare Guard Replay Compare Assume Check Everything"
+_AFTER = (
+    "Goals Kinds Print Step Inert Text Load Modules Export Added Declare Guard Replay Compare Assume Check Everything"
+)
 AFTER = tuple(_AFTER.split())
 LAST = ("Library", "Surroundings", "Extract", "Main")
 """The server's modules in order. Parts of Compat/ come between them."""
