@@ -25,7 +25,7 @@ from prover.solve.options import Settings
 from prover.solve.proofs_source import proofs_source
 from prover.solve.remarks import remarks_from, remarks_to
 from prover.solve.resource_monitor import ResourceMonitor
-from prover.solve.results import Earlier, Results
+from prover.solve.results import JUDGED, Earlier, Results
 from prover.solve.saved_searches import SavedSearches
 from prover.solve.session import document, kept_going, page_written, stoppable, until, workers_for
 
@@ -34,14 +34,12 @@ AUDITS = 8
 """Maximum number of proofs waiting for the audit. Searches pause beyond it."""
 ANSWER_SHARE = 0.5
 """Share of the Lean calls spent on the negation of a statement that asks whether it is true."""
-NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged")
+NOT_SHOWN = ("key", "outline", "used_up", "try", "lean", "goal", "unjudged", "seal")
 """Fields of the results file that are omitted from the answer."""
 
 
 SEARCHED = ("budget", "exhausted")
 """Outcomes of searches without a proof."""
-JUDGED = ("proved", "disproved")
-"""Outcomes that the audit has accepted."""
 LEFT_OPEN = (*SEARCHED, "rejected")
 """Outcomes of tasks that a learner may still prove."""
 

@@ -1,22 +1,27 @@
 """results.jsonl: the results of a batch, one row per attempt. An interrupted batch resumes from it.
 
 A row is written when a proof is found (`found`, `refuted`) and another after the audit. The last row of a task and try counts,
-so a kill between the two loses no search. `--retry` adds another line of settings: the tasks that are open then are tried again, and
+so a kill between the two loses no search. A verdict counts only in a row that this installation sealed: proofs of other rows are audited
+again. `--retry` adds another line of settings: the tasks that are open then are tried again, and
 their earlier tries count only by their Lean calls.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hmac
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from prover.errors import UserError
-from prover.files import open_file, read_lines
+from prover.files import cache_dir, making, open_file, read_file, read_lines, write_whole
 
 FORMAT = 2
 ON_DISK = ("outline",)
@@ -31,6 +36,8 @@ class Earlier(NamedTuple):
     """Provers that exhausted their tactics, from the row of the last try."""
 
 
+JUDGED = ("proved", "disproved")
+"""Outcomes that the audit has accepted."""
 SETTLED = ("proved", "disproved", "data", "found", "refuted")
 """Outcomes that a retry keeps."""
 
@@ -90,7 +97,11 @@ class Results:
     def take(self, number: int, row: dict[str, Any]) -> None:
         """Read a line of an existing file. Raises ValueError, KeyError, TypeError or OverflowError for an invalid one."""
         if number > 1 and "turnstile_results" not in row:
-            self._keep({**row, "lean_calls": int(row["lean_calls"])})
+            own = isinstance(row.get("seal"), str) and hmac.compare_digest(
+                row["seal"].encode(), self._seal(row).encode()
+            )
+            unjudged = {} if own or row["outcome"] not in JUDGED else {"unjudged": True}
+            self._keep({**row, **unjudged, "lean_calls": int(row["lean_calls"])})
             return
         if row.get("turnstile_results") != FORMAT:
             raise ValueError
@@ -130,6 +141,8 @@ class Results:
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row. It is on disk when this returns."""
+        if self._file is not None and row["outcome"] in JUDGED:
+            row = {**row, "seal": self._seal(row)}
         self._keep(row)
         if self._file is not None:
             self._line(row)
@@ -143,10 +156,29 @@ class Results:
         except OSError as e:  # such as a full disk
             raise OSError(e.errno, e.strerror, str(self.path)) from None
 
+    def _seal(self, row: dict[str, Any]) -> str:
+        """A code that only this installation can compute, for a row's verdict on a task of this input."""
+        said = [self._asked.get("input"), *(row.get(name) for name in ("key", "outcome", "proof", "lean"))]
+        return hmac.digest(_secret(), json.dumps(said).encode(), "sha256").hex()
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+@cache
+def _secret() -> bytes:
+    """The key of the seals, kept in the cache. Where it cannot be kept, a new one for each process."""
+    path = cache_dir() / "results.key"
+    with suppress(UserError):
+        if not path.exists():
+            with making(path):
+                if not path.exists():
+                    write_whole(path, secrets.token_bytes(32))
+                    path.chmod(0o600)
+        return read_file(path, 1024)
+    return secrets.token_bytes(32)
 
 
 def _has_partial_header(path: Path) -> bool:
