@@ -12,6 +12,7 @@ import contextlib
 import functools
 import inspect
 import io
+import itertools
 import os
 import re
 import shutil
@@ -27,6 +28,11 @@ from prover.console import one_line, say
 from prover.errors import UserError
 
 COMMANDS = "turnstile.commands"
+_NUMBER = re.compile(
+    r"Error parsing (\S+): (?:invalid literal for int\(\) with base 10|could not convert string to float): '(.*)'"
+)
+"""tyro's line about an option whose value is no number."""
+
 HELP_COLUMN = 24
 """Column of the options' texts on a help page."""
 
@@ -96,9 +102,18 @@ def run(args: list[str]) -> int:
     if not args:
         raise UserError(f"name a command: {', '.join(plugins.registered(COMMANDS))}; `turnstile --help` explains them")
     function = plugins.load(COMMANDS, args[0])
+    _check_filled(args)
     if list(inspect.signature(function).parameters) == ["args"]:
         return int(function(args[1:]) or 0)
     return typed(function, args[0], args[1:])
+
+
+def _check_filled(args: Sequence[str]) -> None:
+    """Raise UserError for an empty argument, as of an unset variable of the shell. As a path, it would be the working folder."""
+    for before, arg in itertools.pairwise(args):
+        if arg == "" or re.fullmatch(r"--[\w-]+=", arg):
+            option = arg[:-1] or (before if before.startswith("--") else "an argument")
+            raise UserError(f"{args[0]}: {option} is empty; give its value or leave it out")
 
 
 def _logging(args: list[str]) -> list[str]:
@@ -190,6 +205,9 @@ def _parse_error(page: str, name: str) -> str:
     if "Perhaps you meant:" in lines:  # the option alone, without its help
         at = lines.index("Perhaps you meant:")
         lines[at + 1 :] = [line.split(" ")[0] for line in lines[at + 1 : at + 2]]
+    if lines and (wrong := _NUMBER.search(lines[0])):
+        kind = "whole number" if "int()" in wrong[0] else "number"
+        lines = [f"{wrong[1]} {wrong[2]}: must be a {kind}"]
     return f"{one_line(' '.join(lines[:4]), 300)} (`turnstile {name} --help` lists the options)"
 
 
