@@ -16,12 +16,15 @@ from prover.premises.local import local_premises
 
 Weighted = Iterator[tuple[str, float]]
 
-_OPERATORS = {c: f"H{c}.h{c}" for c in ("Add", "Sub", "Mul", "Div", "Mod", "Append")}
+_OPERATORS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Mod": "%", "Append": "++"}
 """Classes whose notation is that of a heterogeneous operation."""
+_NUMERALS = {"Zero": "0", "One": "1"}
 _FADE = 0.85
 _LEMMAS = 16
 _RECURSORS = 2
 _BACKWARDS = 6
+_TOGETHER = 4
+"""Maximum number of variables of own types without recursion that one tactic takes apart."""
 _MAKERS = ("constructor", "definition")
 _LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
 
@@ -43,6 +46,8 @@ class LocalContext:
     """Definitions that these use."""
     projections: list[str]
     """The projections through which notation reaches definitions, as in `HAdd.hAdd, Add.add`."""
+    records: list[str]
+    """Operations of own structures as equations between their fields, as `simp` arguments."""
     numbers: list[str]
     """Equations between numerals and constructors, as `simp` arguments."""
     rules: list[str]
@@ -67,6 +72,8 @@ class LocalContext:
     """Lemmas to rewrite with from right to left."""
     total: list[str]
     """Hypotheses that give a witness for every argument, as `∀ x, ∃ y, …`."""
+    flat: frozenset[str]
+    """Own types without recursion, such as structures and enumerations."""
     existential: bool
     """Whether the goal mentions `∃`, directly or through a definition."""
 
@@ -84,6 +91,10 @@ class LocalContext:
         exact = [t for p in lemmas[:4] for t in (f"exact {p} ..", f"exact ({p} ..).symm")]
         found = [" | ".join(["first | rfl | assumption", *self._by_rules(), *exact, *simple])]
         found.append(f"grind [{all_}]" if all_ else "grind")
+        if self.records:
+            fields = _joined([*self.records, *self.functions, *self.numbers])
+            end = "first | omega | grind" if arithmetic else "grind"
+            found.insert(0, f"first | rfl | (simp_all [{fields}] <;> {end})")
         if split:
             found.append(f"simp_all [{split}] <;> grind")
             found += [f"grind [{few}]"] if few != all_ else []
@@ -121,7 +132,10 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
     lemmas = list(dict.fromkeys([*direct[: _LEMMAS // 2], *local.lemmas(hidden, _LEMMAS // 2), *direct]))[:_LEMMAS]
     instances = [d for d in seen if d.kind == "instance" and d.number is None]
     projections = [
-        n for d in instances for n in (_OPERATORS.get(d.head, ""), *(f"{d.head}.{f}" for f in d.fields)) if n
+        n
+        for d in instances
+        for n in (f"H{d.head}.h{d.head}" * (d.head in _OPERATORS), *(f"{d.head}.{f}" for f in d.fields))
+        if n
     ]
     types = {d.name for d in seen} | set(hidden)
     numbers = [d.number for d in surroundings.declarations if d.number is not None and d.number.type_name in types]
@@ -139,6 +153,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
         functions=shown,
         deeper=[f for f in local.functions([c for g in shown for c in known[g].value]) if f not in shown],
         projections=list(dict.fromkeys(projections)),
+        records=[e for d in instances if (e := _by_fields(d, surroundings))],
         numbers=[f"show {n.equation} from rfl" for n in numbers],
         rules=[d.name for d in by_head if d.kind == "rule"][:8],
         about=[d.name for d in by_head if d.kind == "theorem"][:6],
@@ -156,8 +171,28 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
             p for p in lemmas if known[p].rewrites and known[p].sides[1] not in ("[anonymous]", known[p].sides[0])
         ],
         total=[h.name for h in goal.kinds if (h.kind, h.shape) == ("proof", "∀") and exists(h.head)],
+        flat=frozenset(d.name for d in surroundings.declarations if d.kind == "inductive"),
         existential=any(map(exists, goal.constants)),
     )
+
+
+def _by_fields(instance: Declaration, surroundings: Surroundings) -> str:
+    """An operation of an own structure as an equation, as in `a + b = ⟨a.x + b.x, a.y + b.y⟩`. Unfolding the notation instead would
+    also unfold that of the fields. Empty for other instances, and for a structure with parameters, whose instances Lean cannot infer."""
+    types = [t for c in instance.constants if (t := surroundings.by_name.get(c)) and t.kind == "inductive"]
+    if len(types) != 1 or types[0].explicit:
+        return ""
+    own = types[0].name
+    match [d for d in surroundings.declarations if d.kind == "constructor" and d.head == own]:
+        case [maker] if maker.explicit:
+            made = " ".join([maker.name, *["_"] * maker.explicit])
+        case _:
+            return ""
+    if symbol := _OPERATORS.get(instance.head):
+        return f"show ∀ a b : {own}, a {symbol} b = {made} from fun _ _ => rfl"
+    if instance.head == "Neg":
+        return f"show ∀ a : {own}, -a = {made} from fun _ => rfl"
+    return f"show ({_NUMERALS[instance.head]} : {own}) = {made} from rfl" if instance.head in _NUMERALS else ""
 
 
 def _extensional(goal: Goal, surroundings: Surroundings, seen: Sequence[Declaration]) -> list[str]:
@@ -248,6 +283,9 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
             yield f"induction {x} generalizing {y} <;> cases {y} <;> {closer}", 2.2 * fade * _FADE**j
     for j, x in enumerate([v for v in names.variables if names.types.get(v)][:4]):
         yield f"cases {x} <;> {closer}", 1.5 * fade * _FADE**j
+    flat = [v for v in names.variables if names.types.get(v) in context.flat][:_TOGETHER]
+    if len(flat) > 1:  # `rfl` first, because many cases remain
+        yield " <;> ".join([*(f"cases {x}" for x in flat), f"first | rfl | ({closer})"]), 2.5 * fade
     for j, h in enumerate(names.derivations[:3]):
         yield f"induction {h} <;> {closer}", 3.5 * fade * _FADE**j
         yield f"cases {h} <;> {closer}", 3.2 * fade * _FADE**j

@@ -50,3 +50,27 @@ def test_tactics_of_a_file_may_have_several_words(turnstile: Callable, tmp_path:
     only = "secret,odd"
     done = turnstile("prove", file, "--only", only, "--policy", "explorer", "--workers", 1, "--no-look", "--json")
     assert [" ".join(t["proof"].split()) for t in done.document["tasks"]] == ["taxi cab now", "climb at o"]
+
+
+RECORDS = """structure V where
+  x : Int
+  y : Int
+instance : Add V := ⟨fun a b => ⟨a.x + b.x, a.y + b.y⟩⟩
+instance : Neg V := ⟨fun a => ⟨-a.x, -a.y⟩⟩
+instance : Zero V := ⟨⟨0, 0⟩⟩
+def V.scale (k : Int) (v : V) : V := ⟨k * v.x, k * v.y⟩
+theorem plus_comm (a b : V) : a + b = b + a := by sorry
+theorem minus_plus (a : V) : -a + a = 0 := by sorry
+theorem scale_plus (k : Int) (a b : V) : (a + b).scale k = a.scale k + b.scale k := by sorry
+inductive Trit | t | f | u
+def Trit.and : Trit → Trit → Trit
+  | f, _ => f | _, f => f | t, t => t | _, _ => u
+theorem Trit.and_assoc (a b c : Trit) : (a.and b).and c = a.and (b.and c) := by sorry
+"""
+
+
+def test_operations_of_structures_and_cases_of_several_variables(turnstile: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "R.lean"
+    file.write_text(RECORDS)
+    done = turnstile("prove", file, "--policy", "explorer", "--workers", 1, "--no-look", "--json")
+    assert [t["outcome"] for t in done.document["tasks"]] == ["proved"] * 4, done.document["tasks"]

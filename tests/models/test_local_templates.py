@@ -214,3 +214,21 @@ def test_grind_is_a_closer_without_lemmas_or_definitions():
     bare = Surroundings(tuple(d for d in FILE.declarations if d.kind != "theorem"))
     (found,) = Explorer().suggest([Query(ProofState(1, "k", (goal,), bare))], 2000)
     assert any(s.tactic.startswith("induction h <;> grind") for s in found)
+
+
+def test_operations_of_a_structure_are_equations_between_its_fields():
+    def file(parameters: int) -> Surroundings:
+        made = {"explicit": 2}
+        return Surroundings(
+            (
+                declared("V", "inductive", "Sort", explicit=parameters, fields=("x", "y")),
+                declared("V.mk", "constructor", "V", ("Int", "V"), **made),
+                declared("V.add", "instance", "Add", ("Add", "V"), value=("Add.mk",), fields=("add",)),
+                declared("V.zero", "instance", "Zero", ("Zero", "V"), value=("Zero.mk",), fields=("zero",)),
+            )
+        )
+
+    goal = Goal("⊢", (), "", ("V", "V.add", "V.zero"), kinds=(A,))
+    plus = "show ∀ a b : V, a + b = V.mk _ _ from fun _ _ => rfl"
+    assert local_context(goal, file(0)).records == [plus, "show (0 : V) = V.mk _ _ from rfl"]
+    assert local_context(goal, file(1)).records == []
