@@ -94,6 +94,8 @@ def _answered(source: LeanText | Sequence[Theorem], settings: Settings, learner:
     if text is not None and settings.imports:
         first = settings.imports[0]
         raise UserError(f"--imports is not for .lean files: write `import {first}` at the top of {text.path}")
+    if settings.sources is not None and (text is not None or settings.statement is not None):
+        raise UserError("--sources is for FILE.json of LeanDojo Benchmark: leave it out")
     if text is None and (settings.in_place or settings.mark_failed):
         option = "--in-place" if settings.in_place else "--mark-failed"
         raise UserError(f"{option} is for .lean files: other inputs have no `sorry`")

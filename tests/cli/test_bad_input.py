@@ -187,6 +187,7 @@ CASES: list[tuple[str, list[str], str]] = [
         "--results x: is the same file as --out",
     ),
     ("imports for a file", ["prove", "good.lean", "--imports", "Std"], "write `import Std` at the top of good.lean"),
+    ("a checkout for a file", ["prove", "good.lean", "--sources", "repo"], "--sources is for FILE.json of LeanDojo"),
     ("a name for a file", ["prove", "good.lean", "--name", "b"], "--name goes with --statement"),
     (
         "no cluster's address",
