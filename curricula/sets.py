@@ -197,7 +197,7 @@ def plain_theorems(text: LeanText) -> list[Theorem] | None:
             return None
         where = f"{text.path}:{body.count(chr(10), 0, start) + 1}"
         t = theorem_of_row({"statement": body[start:end] + "sorry"}, where)
-        found.append(Theorem(t.name, t.statement, imports=text.imports, context=context, source=where))
+        found.append(replace(t, imports=text.imports, context=context))
     return found or None
 
 

@@ -102,7 +102,7 @@ def make_test(
         raise UserError(f"{label}: no theorems to evaluate; choose another set")
     if lean_calls < 1:
         raise UserError("--budget must be at least 1 Lean call per theorem")
-    rows = sorted(repr((t.name, t.statement, t.library, t.imports, t.context, *t.before)) for t in theorems)
+    rows = sorted(repr(t.content) for t in theorems)
     if len({t.name for t in theorems}) < len(theorems):
         raise UserError(f"{label}: two theorems have the same name; rename one, because results are stored by name")
     seconds = float(limits.seconds)

@@ -299,7 +299,7 @@ def _fingerprint(text: LeanText | None, theorems: Sequence[Theorem], lemmas: Seq
         own = (own.text.text for own in imports.own)
         what = "\0".join([text.text, *own, *imports.compiled, *(lemma.source for lemma in lemmas)])
     else:
-        what = repr([(t.name, t.statement, t.library, t.imports, t.context, *t.before) for t in theorems])
+        what = repr([t.content for t in theorems])
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 

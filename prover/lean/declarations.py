@@ -99,11 +99,11 @@ class Declarations:
     def _plain(self) -> str:
         return plain_names(self.code)
 
-    def statement(self, at: int, end: int | None) -> tuple[str, int]:
-        """The statement between `at` and `end`, and its column if it has several lines, else 0 (Theorem.column)."""
+    def statement(self, at: int, end: int | None) -> tuple[str, int | None]:
+        """The statement between `at` and `end`, and its column if it has several lines (Theorem.column)."""
         text = self.text[at:end]
         statement, begin = text.strip(), at + len(text) - len(text.lstrip())
-        return statement, begin - (self.text.rfind("\n", 0, begin) + 1) if "\n" in statement else 0
+        return statement, begin - (self.text.rfind("\n", 0, begin) + 1) if "\n" in statement else None
 
     def value(self, at: int, end: int | None = None) -> int | None:
         """Index of the `:=` of the declaration at `at`: the first outside brackets that does not belong to a `let` or `have`

@@ -287,5 +287,5 @@ def statement_source(theorem: Theorem, proof: str = "sorry") -> str:
     context = theorem.context.rstrip("\n") + "\n\n" if theorem.context.strip() else ""
     statement = theorem.statement or ""
     ends = "\n" if "--" in statement.rpartition("\n")[2] else " "  # `:=` must not end up in a line comment
-    begin = "\n" + " " * theorem.column if theorem.column else " "
+    begin = "\n" + " " * theorem.column if theorem.column is not None else " "
     return f"{context}theorem {theorem.name}{begin}{statement}{ends}:= by\n{body}\n"

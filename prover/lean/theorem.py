@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from prover.lean.project import SourceModule
 from prover.lean.surroundings import NOTHING, Surroundings
@@ -44,12 +44,18 @@ class Theorem:
     quantifies over every value of its type."""
     if_false: tuple[str, str] | None = None
     """(statement, context) with False for an open answer that is a proposition."""
-    column: int = 0
-    """Column at which the statement begins in its source if it has several lines, because Lean reads blocks by their columns."""
+    column: int | None = None
+    """Column at which a statement of several lines begins in its source: Lean reads blocks by their columns. None: unknown, or one line."""
 
     def __post_init__(self) -> None:
         if (self.statement is None) == (self.library is None):
             raise ValueError(f"theorem {self.name!r}: give either a statement or a library name")
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What the theorem says and where, for hashes of inputs."""
+        own = (self.name, self.statement, self.library, self.imports, self.context, *self.before)
+        return own if self.column is None else (*own, self.column)
 
 
 class HypothesisKind(NamedTuple):

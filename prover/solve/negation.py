@@ -29,7 +29,7 @@ def negation(theorem: Theorem) -> Theorem | None:
     if "variable" in words or words[-1:] == ["in"]:  # `open X in` would be about the line that is added below
         return None
     binders, type_ = split
-    first = theorem.column or len(f"theorem {theorem.name} ")
+    first = len(f"theorem {theorem.name} ") if theorem.column is None else theorem.column
     before = theorem.statement.rstrip().removesuffix(type_)
     column = len(before.rpartition("\n")[2]) + (0 if "\n" in before else first)
     type_ = _placed(type_, column) + "\n" * ("--" in type_)  # the type may end in a line comment
@@ -39,7 +39,7 @@ def negation(theorem: Theorem) -> Theorem | None:
     named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement))
     context = with_universes(LAST_DOC.sub("", theorem.context).rstrip(), dict.fromkeys(named))
     context += "\nset_option autoImplicit false\n"
-    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context, column=0)
+    return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context, column=None)
 
 
 def _placed(text: str, column: int) -> str:
