@@ -124,6 +124,8 @@ class ProveOptions:
         fields_of(self.fields)
         if self.name != "statement" and self.statement is None:
             raise UserError("--name goes with --statement")
+        if self.json and self.format not in ("text", "json"):
+            raise UserError(f"--json and --format {self.format} exclude each other")
         if self.in_place and self.out is not None:
             raise UserError("--in-place and --out exclude each other")
         if self.ray is not None:
