@@ -196,7 +196,8 @@ def plain_theorems(text: LeanText) -> list[Theorem] | None:
         if end < 0 or code[end + len("sorry") : stop].strip() or re.search(r"\n\S", code[start:end]):
             return None
         where = f"{text.path}:{body.count(chr(10), 0, start) + 1}"
-        t = theorem_of_row({"statement": body[start:end] + "sorry"}, where)
+        indent = " " * (start - body.rfind("\n", 0, start) - 1)  # keeps the columns of the first line
+        t = theorem_of_row({"statement": indent + body[start:end] + "sorry"}, where)
         found.append(replace(t, imports=text.imports, context=context))
     return found or None
 
