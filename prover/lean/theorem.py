@@ -44,7 +44,7 @@ class Theorem:
     quantifies over every value of its type."""
     if_false: tuple[str, str] | None = None
     """(statement, context) with False for an open answer that is a proposition."""
-    column: int | None = None
+    column: int | None = field(default=None, repr=False)
     """Column at which a statement of several lines begins in its source: Lean reads blocks by their columns. None: unknown, or one line."""
 
     def __post_init__(self) -> None:
@@ -54,8 +54,9 @@ class Theorem:
     @property
     def content(self) -> tuple[Any, ...]:
         """What the theorem says and where, for hashes of inputs."""
-        own = (self.name, self.statement, self.library, self.imports, self.context, *self.before)
-        return own if self.column is None else (*own, self.column)
+        asked = (self.answer, self.if_false) if self.answer else ()
+        placed = () if self.column is None else (self.column,)
+        return (self.name, self.statement, self.library, self.imports, self.context, *self.before, *asked, *placed)
 
 
 class HypothesisKind(NamedTuple):

@@ -5,6 +5,7 @@ A closer is a list of alternatives that Lean tries in one call on all goals that
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ _RECURSORS = 2
 _BACKWARDS = 6
 _TOGETHER = 4
 """Maximum number of variables of own types without recursion that one tactic takes apart."""
+_CASES = 64
+"""Maximum number of cases that it leaves."""
 _MAKERS = ("constructor", "definition")
 _LOGIC = ("Eq", "Iff", "And", "Or", "Exists", "Not", "False", "True", "∀", "")
 
@@ -72,8 +75,8 @@ class LocalContext:
     """Lemmas to rewrite with from right to left."""
     total: list[str]
     """Hypotheses that give a witness for every argument, as `∀ x, ∃ y, …`."""
-    flat: frozenset[str]
-    """Own types without recursion, such as structures and enumerations."""
+    flat: dict[str, int]
+    """Own types without recursion, such as structures and enumerations, with the number of their constructors."""
     existential: bool
     """Whether the goal mentions `∃`, directly or through a definition."""
 
@@ -94,7 +97,7 @@ class LocalContext:
         if self.records:
             fields = _joined([*self.records, *self.functions, *self.numbers])
             end = "first | omega | grind" if arithmetic else "grind"
-            found.insert(0, f"first | rfl | (simp_all [{fields}] <;> {end})")
+            found.insert(1, f"first | rfl | (simp_all [{fields}] <;> {end})")
         if split:
             found.append(f"simp_all [{split}] <;> grind")
             found += [f"grind [{few}]"] if few != all_ else []
@@ -147,6 +150,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
         """Whether it is `∃`, or a definition by it."""
         return constant == "Exists" or (constant in known and "Exists" in known[constant].value)
 
+    constructors = Counter(d.head for d in surroundings.declarations if d.kind == "constructor")
     return LocalContext(
         lemmas=lemmas,
         computing=[p for p in lemmas if not known[p].sides[0] == known[p].sides[1] != "[anonymous]"],
@@ -171,7 +175,7 @@ def local_context(goal: Goal, surroundings: Surroundings) -> LocalContext:
             p for p in lemmas if known[p].rewrites and known[p].sides[1] not in ("[anonymous]", known[p].sides[0])
         ],
         total=[h.name for h in goal.kinds if (h.kind, h.shape) == ("proof", "∀") and exists(h.head)],
-        flat=frozenset(d.name for d in surroundings.declarations if d.kind == "inductive"),
+        flat={d.name: constructors[d.name] for d in surroundings.declarations if d.kind == "inductive"},
         existential=any(map(exists, goal.constants)),
     )
 
@@ -283,7 +287,13 @@ def _closing(names: GoalNames, context: LocalContext, closer: str, binds: bool, 
             yield f"induction {x} generalizing {y} <;> cases {y} <;> {closer}", 2.2 * fade * _FADE**j
     for j, x in enumerate([v for v in names.variables if names.types.get(v)][:4]):
         yield f"cases {x} <;> {closer}", 1.5 * fade * _FADE**j
-    flat = [v for v in names.variables if names.types.get(v) in context.flat][:_TOGETHER]
+    flat: list[str] = []
+    cases = 1
+    for x in names.variables:
+        makers = context.flat.get(names.types.get(x, ""), _CASES + 1)
+        if len(flat) < _TOGETHER and cases * makers <= _CASES:
+            flat.append(x)
+            cases *= makers
     if len(flat) > 1:  # `rfl` first, because many cases remain
         yield " <;> ".join([*(f"cases {x}" for x in flat), f"first | rfl | ({closer})"]), 2.5 * fade
     for j, h in enumerate(names.derivations[:3]):

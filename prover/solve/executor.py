@@ -182,8 +182,8 @@ async def settled(executor: Executor, job: Job, found: Found) -> Found:
     """
     if found.outcome == "refuted" or (found.outcome == "found" and job.sorry is None):
         false = found.outcome == "refuted"
-        claim = negation(job.statement) if false else job.theorem
-        assert claim is not None
+        if (claim := negation(job.statement) if false else job.theorem) is None:  # in a results file that was edited
+            return replace(found, outcome="rejected", script="", reason="the statement has no negation")
         verdict = await executor.audit(claim, found.script)
         if false and verdict.verdict == "rejected":  # e.g. it rests on an earlier sorry; the statement is still open
             left = job.lean_calls - found.lean_calls

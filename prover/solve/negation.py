@@ -33,7 +33,8 @@ def negation(theorem: Theorem) -> Theorem | None:
     before = theorem.statement.rstrip().removesuffix(type_)
     column = len(before.rpartition("\n")[2]) + (0 if "\n" in before else first)
     type_ = _placed(type_, column) + "\n" * ("--" in type_)  # the type may end in a line comment
-    closed = f"∀ {_placed(binders, first)}, ({type_})" if binders else f"({type_})"
+    binders = _placed(binders, first) + "\n" * ("--" in binders)
+    closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
     # Universes may stand outside.
     named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement))

@@ -97,11 +97,9 @@ class Results:
     def take(self, number: int, row: dict[str, Any]) -> None:
         """Read a line of an existing file. Raises ValueError, KeyError, TypeError or OverflowError for an invalid one."""
         if number > 1 and "turnstile_results" not in row:
-            own = isinstance(row.get("seal"), str) and hmac.compare_digest(
-                row["seal"].encode(), self._seal(row).encode()
-            )
-            unjudged = {} if own or row["outcome"] not in JUDGED else {"unjudged": True}
-            self._keep({**row, **unjudged, "lean_calls": int(row["lean_calls"])})
+            # A reader, such as a report, shows the file as it is.
+            doubted = self._file is not None and row["outcome"] in JUDGED and not self._sealed(row)
+            self._keep({**row, **({"unjudged": True} if doubted else {}), "lean_calls": int(row["lean_calls"])})
             return
         if row.get("turnstile_results") != FORMAT:
             raise ValueError
@@ -157,9 +155,12 @@ class Results:
             raise OSError(e.errno, e.strerror, str(self.path)) from None
 
     def _seal(self, row: dict[str, Any]) -> str:
-        """A code that only this installation can compute, for a row's verdict on a task of this input."""
-        said = [self._asked.get("input"), *(row.get(name) for name in ("key", "outcome", "proof", "lean"))]
-        return hmac.digest(_secret(), json.dumps(said).encode(), "sha256").hex()
+        """A code that only this installation can compute, for a row of this input."""
+        said = [self._asked.get("input"), {name: value for name, value in row.items() if name != "seal"}]
+        return hmac.digest(_secret(), json.dumps(said, sort_keys=True).encode(), "sha256").hex()
+
+    def _sealed(self, row: dict[str, Any]) -> bool:
+        return hmac.compare_digest(str(row.get("seal")).encode("utf-8", "replace"), self._seal(row).encode())
 
     def close(self) -> None:
         if self._file is not None:
@@ -170,15 +171,17 @@ class Results:
 @cache
 def _secret() -> bytes:
     """The key of the seals, kept in the cache. Where it cannot be kept, a new one for each process."""
-    path = cache_dir() / "results.key"
-    with suppress(UserError):
+    new = secrets.token_bytes(32)
+    with suppress(UserError, OSError):
+        path = cache_dir() / "results.key"
         if not path.exists():
             with making(path):
                 if not path.exists():
-                    write_whole(path, secrets.token_bytes(32))
+                    write_whole(path, new)
                     path.chmod(0o600)
-        return read_file(path, 1024)
-    return secrets.token_bytes(32)
+        kept = read_file(path, len(new))
+        return kept if len(kept) == len(new) else new
+    return new
 
 
 def _has_partial_header(path: Path) -> bool:

@@ -11,7 +11,7 @@ from prover.lean.brackets import PAIRS, closing, cut, outside
 from prover.lean.declarations import KEYWORDS, THEOREMS, Declarations, context_before, without_lines
 from prover.lean.names import IDENTIFIER, is_component
 from prover.lean.protocol import split_hypotheses
-from prover.lean.text import LeanText, code_words, index_at, masked
+from prover.lean.text import LeanText, index_at, masked
 from prover.lean.theorem import Goal, Theorem
 from prover.solve.negation import split_statement
 
@@ -28,7 +28,7 @@ def theorem_of(row: dict[str, Any], where: str, imports: Sequence[str] = ()) -> 
     if not isinstance(context, str):
         raise UserError(f"{where}: `context` must be a string of Lean source")
     name = row["name"].strip()
-    if next((word for word, _ in code_words(row["statement"])), "") in THEOREMS:
+    if re.match(rf"\s*(?:{'|'.join(THEOREMS)})\b", row["statement"]):
         raise UserError(f"{where}: `statement` is what stands after `theorem NAME`, as in `(n : Nat) : n = n`")
     statement = statement_of(row["statement"])
     if statement is None:

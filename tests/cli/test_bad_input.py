@@ -139,7 +139,11 @@ CASES: list[tuple[str, list[str], str]] = [
     ("empty statement", ["prove", "--statement", " "], "`statement` must be a non-empty string"),
     ("no budget", ["prove", "good.lean", "--budget", "0"], "--budget 0"),
     ("negative workers", ["prove", "good.lean", "--workers", "-1"], "--workers -1"),
-    ("two formats", ["prove", "--statement", ": 1 = 1", "--json", "--format", "lsp"], "--json and --format lsp exclude"),
+    (
+        "two formats",
+        ["prove", "--statement", ": 1 = 1", "--json", "--format", "lsp"],
+        "--json and --format lsp exclude",
+    ),
     ("a whole theorem", ["prove", "--statement", "theorem t : 1 = 1"], "is what stands after `theorem NAME`"),
     ("a share above 1", ["prove", "--statement", ": 1 = 1", "--disprove", "2"], "--disprove 2"),
     ("no time", ["prove", "good.lean", "--seconds", "0"], "--seconds 0"),
