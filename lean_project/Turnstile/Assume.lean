@@ -105,15 +105,37 @@ where
         | (none, c) => sameConstants rest c
         | (some _, c) => (false, c)
 
+/-- Whether `use` is `claim` with further binders, which the rest of it does not mention: an open definition unfolded in a proof is
+under the proof's binders. `fuel` bounds the steps and numbers the variables. -/
+partial def weakens (use claim : Expr) (fuel : Nat) : Bool × Nat :=
+  if use == claim then (true, fuel)
+  else match fuel with
+  | 0 => (false, 0)
+  | fuel + 1 =>
+    let var := Expr.fvar ⟨.num `_turnstile.x fuel⟩
+    match use with
+    | .forallE _ t b _ =>
+      let (met, fuel) := match claim with
+        | .forallE _ t' b' _ => if t == t' then weakens (b.instantiate1 var) (b'.instantiate1 var) fuel else (false, fuel)
+        | _ => (false, fuel)
+      if met then (true, fuel) else weakens (b.instantiate1 var) claim fuel
+    | .letE _ t v b _ =>
+      let (met, fuel) := match claim with
+        | .letE _ t' v' b' _ =>
+          if t == t' && v == v' then weakens (b.instantiate1 var) (b'.instantiate1 var) fuel else (false, fuel)
+        | _ => (false, fuel)
+      if met then (true, fuel) else weakens (b.instantiate1 var) claim fuel
+    | _ => (false, fuel)
+
 /-- Constants of the candidate that use the axiom `a` for what the reference does not use it for. -/
 def Comparison.strangers (c : Comparison) (a : Name) : NameSet × Comparison :=
-  if a.isAnonymous then ({}, c)
+  if !c.candidate.addedNames.contains a then ({}, c)
   else
     let (claims, c) := c.claims a
     (go c claims c.candidate.added {}, c)
 where
   claimed (c : Comparison) (claims : List ConstantInfo) (e : Expr) : Bool :=
-    anyOf (fun r => sameTypeFilled c.reference c.candidate r (claimOf e)) claims
+    anyOf (fun r => (weakens (bare e) (bare r.type) 400).1 || sameTypeFilled c.reference c.candidate r (claimOf e)) claims
   go (c : Comparison) (claims ks : List ConstantInfo) (acc : NameSet) : NameSet :=
     match ks with
     | [] => acc

@@ -81,7 +81,7 @@ class Filler:
     declaration, rests on `sorry` even if its own proofs are right. It is therefore audited again with an axiom of random
     name in place of each remaining `sorry`, in the file and in its imports. A proof that uses `sorry` itself still fails, and so does
     one that uses the axiom for anything but the types of those `sorry`s. The remaining `sorry`s may be data; proofs about them hold
-    for every value.
+    for every value. As in Lean, an open function has one value for all arguments: `f 1 = f 2` holds for `def f (n : Nat) : Nat := sorry`.
 
     `imports`: the compiled modules that the file imports (None: those in its header). `before`: the source files that it
     imports, in order. `lenient`: commands of the file may have errors (see Auditor.judge). The process that elaborates the
