@@ -52,6 +52,11 @@ class Theorem:
             raise ValueError(f"theorem {self.name!r}: give either a statement or a library name")
 
     @property
+    def first_column(self) -> int:
+        """Column at which `statement_source` puts the statement."""
+        return len(f"theorem {self.name} ") if self.column is None else self.column
+
+    @property
     def content(self) -> tuple[Any, ...]:
         """What the theorem says and where, for hashes of inputs."""
         asked = (self.answer, self.if_false) if self.answer else ()

@@ -41,7 +41,8 @@ def with_open_answers(theorem: Theorem) -> Theorem:
 
 
 def _without_marks(statement: str) -> str:
-    return edited(statement, ((mark.start(), mark.end() - 1, "") for mark in _GIVEN.finditer(masked(statement))))
+    marks = [mark.span() for mark in _GIVEN.finditer(masked(statement))]
+    return _with(statement, marks, ["("] * len(marks))
 
 
 def _answers_in_context(theorem: Theorem) -> Theorem:
@@ -55,7 +56,9 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
         if sum(word == name for word, _ in source.words) > 1:  # in another definition, which a variable would change
             continue
         context, used = theorem.context, _uses(name, statement)
-        parameters, type_ = split_statement(source.text[source.head(at).end : source.value(at)]) or ("", "")
+        after = _break(source, stop) + context[stop:]
+        signature, column = source.statement(source.head(at).end, source.value(at))
+        parameters, type_ = split_statement(signature) or ("", "")
         if not used or not type_:
             continue
         if (
@@ -66,18 +69,18 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
             and _is_asked(statement, *used[0])
         ):
             value = source.value(at)
-            true, false = (f"{context[:value]}:= {x}{context[stop:]}" for x in (TRUE, FALSE))
+            true, false = (f"{context[:value]}:= {x}{after}" for x in (TRUE, FALSE))
             claim = _other_side(statement, *used[0]) or statement
             theorem = replace(
                 theorem, statement=claim, context=true, answer="proposition", if_false=(statement, false.strip("\n "))
             )
             continue
         start, commands = source.begin(at)
-        of = f"∀ {parameters}, {type_}" if parameters else type_
-        variable = "\n".join([*(f"{c} in" for c in commands), f"variable ({name} : {of})"])
-        theorem = replace(
-            theorem, context=f"{context[:start]}\n{variable}{context[stop:]}", answer="data", if_false=None
-        )
+        first = column or 0  # only used for several lines
+        of = _placed(type_, _type_column(signature, type_, first))
+        of = f" ∀{_placed(parameters, first)},{of}" if parameters else of
+        variable = "\n".join([*(f"{c} in" for c in commands), f"variable ({name} :{of})"])
+        theorem = replace(theorem, context=f"{context[:start]}\n{variable}{after}", answer="data", if_false=None)
     return replace(theorem, context=theorem.context.strip("\n "))
 
 
@@ -92,20 +95,51 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
         claim = _other_side(statement, *found[0]) or true
         return replace(theorem, statement=claim, answer="proposition", if_false=(false, theorem.context))
     names = _new_names(len(found), f"{theorem.context}\n{statement}")
-    before, now = split_statement(statement), split_statement(_with(statement, found, names))
+    named = _with(statement, found, names)
+    before, now = split_statement(statement), split_statement(named)
     if before is None or now is None:
         return theorem
     binders, type_ = now
+    comment = "\n" * ("--" in binders)  # each part may end in a line comment
+    for_all, column = f"∀ {' '.join(names)},", theorem.column
+    type_at = _type_column(named, type_, theorem.first_column)
     if _ANSWER.search(masked(before[0])):
-        type_ += "\n" * ("--" in type_)  # the type may end in a line comment
-        binders, type_ = "", f"∀ {binders}, ({type_})"
-    statement = f"{binders} : ∀ {' '.join(names)}, {type_}".strip()
-    return replace(theorem, statement=statement, answer="data", if_false=None)
+        inner = _placed(type_, type_at).removeprefix(" ") + "\n" * ("--" in type_)
+        statement, column = f": {for_all} ∀{_placed(binders, theorem.first_column)}{comment}, ({inner})", None
+    else:
+        statement = f"{binders}{comment} : {for_all}{_placed(type_, type_at)}".strip()
+    return replace(theorem, statement=statement, column=column, answer="data", if_false=None)
 
 
 def _with(statement: str, spans: Sequence[tuple[int, int]], texts: Sequence[str]) -> str:
-    """The statement with these texts at these places."""
-    return edited(statement, ((*span, text) for span, text in zip(spans, texts, strict=True)))
+    """The statement with these texts at these places. In a statement of several lines, all other text keeps its column."""
+    places = zip(spans, texts, strict=True)
+    if "\n" not in statement:
+        return edited(statement, ((*span, text) for span, text in places))
+    return edited(statement, ((a, b, _as_wide(text, statement[a:b])) for (a, b), text in places)).rstrip()
+
+
+def _as_wide(text: str, old: str) -> str:
+    """A shorter text that ends at the column at which `old` ends."""
+    last = old.rpartition("\n")[2]
+    return f"({text}\n{')':>{len(last)}}" if "\n" in old else text.ljust(len(old))
+
+
+def _break(source: Declarations, at: int) -> str:
+    """A line break and spaces that keep the columns of the code that follows `at` in its line; nothing if none follows."""
+    follows = source.code[at:].partition("\n")[0].strip()
+    return "\n" + " " * (at - source.text.rfind("\n", 0, at) - 1) if follows else ""
+
+
+def _type_column(statement: str, type_: str, first: int) -> int:
+    """Column of the type in a statement that begins at column `first`."""
+    _, line, before = statement.removesuffix(type_).rpartition("\n")
+    return len(before) if line else first + len(before)
+
+
+def _placed(text: str, column: int) -> str:
+    """The text after a space, or at this column of a new line if it has several lines."""
+    return f"\n{' ' * column}{text}" if "\n" in text else f" {text}"
 
 
 def _new_names(number: int, source: str) -> list[str]:
@@ -124,7 +158,10 @@ def _other_side(statement: str, start: int, stop: int) -> str | None:
     first = re.fullmatch(r"\s*(\(\s*)?", code[at:start])
     after = re.match(r"(\s*\))?\s*(?:↔|<->)", code[stop:])
     if first is not None and after is not None and (first[1] is None) == (after[1] is None):
-        return f"{statement[:at]} {statement[stop + after.end() :].strip()}"
+        end = stop + after.end()
+        if "\n" in statement:  # all other text keeps its column
+            return statement[:at] + re.sub(r"\S", " ", statement[at:end]) + statement[end:]
+        return f"{statement[:at]} {statement[end:].strip()}"
     before = re.search(r"(?:↔|<->)\s*(\(\s*)?\Z", code[at:start])
     last = re.fullmatch(r"(\s*\))?\s*", code[stop:])
     if before is not None and last is not None and (before[1] is None) == (last[1] is None):
