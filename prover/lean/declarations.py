@@ -100,10 +100,8 @@ class Declarations:
         return plain_names(self.code)
 
     def statement(self, at: int, end: int | None) -> tuple[str, int | None]:
-        """The statement between `at` and `end`, and its column if it has several lines (Theorem.column)."""
-        text = self.text[at:end]
-        statement, begin = text.strip(), at + len(text) - len(text.lstrip())
-        return statement, begin - (self.text.rfind("\n", 0, begin) + 1) if "\n" in statement else None
+        """As statement_in."""
+        return statement_in(self.text, at, end)
 
     def value(self, at: int, end: int | None = None) -> int | None:
         """Index of the `:=` of the declaration at `at`: the first outside brackets that does not belong to a `let` or `have`
@@ -170,6 +168,13 @@ class Declarations:
         line = self.code.rfind("\n", 0, end) + 1
         found = list(_SCOPED.finditer(self.code, line, end))
         return found[-1].start() if found else None
+
+
+def statement_in(source: str, at: int, end: int | None) -> tuple[str, int | None]:
+    """The statement between `at` and `end`, and its column if it has several lines (Theorem.column)."""
+    text = source[at:end]
+    statement, begin = text.strip(), at + len(text) - len(text.lstrip())
+    return statement, begin - (source.rfind("\n", 0, begin) + 1) if "\n" in statement else None
 
 
 def context_before(source: Declarations, at: int, text: str | None = None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from prover.lean.declarations import with_universes
+from prover.lean.declarations import statement_in, with_universes
 from prover.lean.extract import Declaration
 from prover.lean.project import Imports
-from prover.lean.text import LeanText
+from prover.lean.text import LeanText, index_at
 from prover.lean.theorem import Theorem
 
 
@@ -29,7 +29,8 @@ def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Th
         lines.append(f"namespace {'.'.join(parts[:-1])}")
     at, end = d.declared_name or (0, 0)
     universes = data[at:end].decode().partition(".{")[2].rstrip("}").replace(",", " ").split()
-    statement = data[d.signature[0] : d.signature[1]].decode()
+    begin, stop = (index_at(text.body, offset) for offset in d.signature)
+    statement, column = statement_in(text.body, begin, stop)
     return Theorem(
         d.full_name if d.full_name == parts[-1] else f"_root_.{d.full_name}",
         statement,
@@ -37,4 +38,5 @@ def theorem_of(text: LeanText, declaration: Declaration, imports: Imports) -> Th
         context=with_universes("\n".join(line for line in lines if line.strip()), universes).lstrip("\n"),
         source=f"{text.path}:{text.line(d.declared_name[0] if d.declared_name else start)}",
         before=tuple(imports.sources()),
+        column=column,
     )

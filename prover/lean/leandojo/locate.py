@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prover.lean.brackets import outside
-from prover.lean.declarations import THEOREMS, Declarations, context_before, full_names
+from prover.lean.declarations import THEOREMS, Declarations, context_before, full_names, statement_in
 from prover.lean.text import LeanText
 from prover.lean.theorem import Theorem
 
@@ -38,8 +38,8 @@ class Place:
 
     def theorem(self, source: str) -> Theorem:
         """The theorem as a task; its attributes are left out."""
-        statement = self.body[self.statement_starts : self.statement_ends[0]].strip()
-        return Theorem(self.name, statement, imports=self.imports, context=self.context, source=source)
+        statement, column = statement_in(self.body, self.statement_starts, self.statement_ends[0])
+        return Theorem(self.name, statement, None, self.imports, self.context, source, column=column)
 
     def with_proof(self, proof: str = ":= by\n  sorry", end: int = 0) -> str:
         """The text up to the statement's end, then `proof`. `end`: an index into `statement_ends`."""
