@@ -28,7 +28,7 @@ from prover.solve.batch import Target, task_of
 from prover.solve.learning import Learned, Learner, LearnOptions
 from prover.solve.ledger import Attempt, Ledger
 from prover.solve.session import workers_for
-from prover.solve.theorem_rows import theorem_of_row
+from prover.solve.theorem_rows import theorem_of_row, usable_context
 from rl import config as config_module
 from rl.config import EvalConfig, RunConfig, TheoremsConfig
 from rl.start import sizes_of
@@ -319,9 +319,11 @@ class _Targets:
 
 
 def _row(variant: Variant) -> dict[str, Any]:
-    """The row of a data set. `kind`, `target` and `parent` give the origin of a variant."""
+    """The row of a data set. `kind`, `target` and `parent` give the origin of a variant. A statement with a column is written as an
+    example that has it at this column."""
     t = variant.theorem
-    own = {"name": t.name, "statement": t.statement, "context": t.context, "imports": list(t.imports)}
+    statement = t.statement if t.column is None else f"example\n{' ' * t.column}{t.statement}"
+    own = {"name": t.name, "statement": statement, "context": t.context, "imports": list(t.imports)}
     return {**own, "kind": variant.kind, "target": variant.target, "parent": variant.parent}
 
 
@@ -337,14 +339,18 @@ def _fingerprint(target: Target) -> str:
 
 
 def _reads_back(row: dict[str, Any], theorem: Theorem) -> bool:
-    """Whether a data set with this row contains the theorem unchanged."""
+    """Whether a data set with this row contains the theorem unchanged, except for a usable context."""
     try:
         found = theorem_of_row(row, "variants")
     except UserError:
         return False
-    return (found.name, found.statement, found.context.strip(), set(found.imports)) == (
+    statement, context = (theorem.statement or "").strip(), theorem.context
+    if theorem.column is not None:  # the row is Lean source
+        context = usable_context(context, statement)
+    return (found.name, found.statement, found.column, found.context.strip(), set(found.imports)) == (
         theorem.name,
-        (theorem.statement or "").strip(),
-        theorem.context.strip(),
+        statement,
+        theorem.column,
+        context.strip(),
         set(theorem.imports),
     )

@@ -128,11 +128,16 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     at = (named or starts)[-1]
     head, stop = source.head(at), source.value(at)
     statement, column = source.statement(head.end, stop)
-    context = _with_core_keywords(without_open_lemmas(context_before(source, at), statement))
+    context = usable_context(context_before(source, at), statement)
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
     context = with_universes(context, head.universes).strip("\n ")
     typed = split_statement(statement) is not None
     return Theorem(head.name, statement if typed else "", context=context, column=column)
+
+
+def usable_context(context: str, statement: str) -> str:
+    """The context of the statement in Lean's own keywords, without lemmas that no proof may use."""
+    return _with_core_keywords(without_open_lemmas(context, statement))
 
 
 def _with_core_keywords(context: str) -> str:
