@@ -25,7 +25,7 @@ from curricula.conjectures.terms import Terms, equations
 from curricula.library import split_of
 from prover.console import one_line
 from prover.lean.declarations import declared_names
-from prover.lean.server import LeanDied, LeanError
+from prover.lean.server import LeanDied, LeanError, statement_source
 from prover.lean.theorem import Theorem
 from prover.solve.batch import Target
 from prover.solve.data_sets import numbered
@@ -105,13 +105,14 @@ class Maker:
             named[i] = training_name(f"variant_{len(self.found)}", self.names | taken)
             self.names.add(named[i])
             known = name if parent is None else named[parent]
-            self.found.append(Variant(replace(theorem, name=named[i], statement=text), kind, name, known))
+            variant = replace(theorem, name=named[i], statement=text, column=None)
+            self.found.append(Variant(variant, kind, name, known))
 
     async def _variants(self, theorem: Theorem, searched: bytes) -> list[tuple[str, str, int | None]]:
         """(statement, kind, index of the variant that it was made from or None) of each variant. Raises LeanError and ValueError."""
         bench = Bench(self.executor, Place("variants", theorem.context, theorem.imports, theorem.before))
         try:
-            text = bench.place.file(f"theorem {theorem.name} {theorem.statement} := by\n  sorry").text
+            text = bench.place.file(statement_source(replace(theorem, context=""))).text
             signature, _ = await bench.signature(text)
             if not signature.known or not signature.known[-1].open:
                 raise ValueError(f"the statement has more than {MAX_STATEMENT} parts")
