@@ -83,9 +83,11 @@ async def auto_bound(theorem: Theorem, root: ProofState, open_: Open) -> Remark 
     if theorem.statement is None or not root.goals:
         return None
     variables = "variable" in {word for word, _ in code_words(theorem.context)}
+    # The lines of a statement keep their columns, which have a meaning.
+    begin = "\n" + " " * theorem.first_column if "\n" in theorem.statement else " "
     names: list[str] = []
     for name, _ in root.goals[0].hypotheses:
-        state = await open_(replace(theorem, statement=f"{{{name} : _}} {theorem.statement}"))
+        state = await open_(replace(theorem, statement=f"{{{name} : _}}{begin}{theorem.statement}"))
         # Names that are still unbound come before it.
         if state is not None and sorted(state.goals[0].hypotheses) == sorted(root.goals[0].hypotheses):
             if not variables or not await _known(name, theorem, open_):
