@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from curricula.variants import TARGET, Variant
+from curricula.conjectures.bench import Place
+from curricula.variants import TARGET, Maker, Variant
 from prover.lean.extract import Declaration
 from prover.lean.in_place import theorem_of
 from prover.lean.leandojo.locate import find_theorem
 from prover.lean.project import imports_of
 from prover.lean.server import statement_source
-from prover.lean.text import parse
+from prover.lean.text import LeanText, parse
 from prover.lean.theorem import Goal, ProofState, Theorem
 from prover.solve.negation import negation
 from prover.solve.remarks import auto_bound
@@ -120,3 +121,28 @@ def test_a_binder_before_a_statement_keeps_columns(column: int | None) -> None:
     sources = [statement_source(t) for t in (theorem, *opened)]
     assert len(sources) == 2 and "{n : _}" in sources[1]
     assert columns(sources[0], "do f", "last") == columns(sources[1], "do f", "last")
+
+
+def test_variants_are_made_from_the_target_at_its_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    theorem = Theorem("t", ": (Id.run do f\n   last)", context="def f := 1", column=3)
+    sent: list[str] = []
+
+    class Refusing:
+        """Records the text and reads none."""
+
+        spent = 0
+
+        def __init__(self, executor: object, place: Place) -> None:
+            self.place = place
+
+        async def signature(self, text: LeanText) -> None:
+            sent.append(text.body)
+            raise ValueError
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("curricula.variants.Bench", Refusing)
+    with pytest.raises(ValueError):
+        asyncio.run(Maker(None, 1)._variants(theorem, b""))  # type: ignore[arg-type]
+    assert sent[0].strip() == statement_source(theorem).strip()
