@@ -29,12 +29,12 @@ def negation(theorem: Theorem) -> Theorem | None:
     if "variable" in words or words[-1:] == ["in"]:  # `open X in` would be about the line that is added below
         return None
     binders, type_ = split
-    first = len(f"theorem {theorem.name} ") if theorem.column is None else theorem.column
+    first = theorem.first_column
     before = theorem.statement.rstrip().removesuffix(type_)
     column = len(before.rpartition("\n")[2]) + (0 if "\n" in before else first)
-    type_ = _placed(type_, column) + "\n" * ("--" in type_)  # the type may end in a line comment
-    binders = _placed(binders, first) + "\n" * ("--" in binders)
-    closed = f"∀ {binders}, ({type_})" if binders else f"({type_})"
+    type_ = placed(type_, column).removeprefix(" ") + "\n" * ("--" in type_)  # the type may end in a line comment
+    comment = "\n" * ("--" in binders)
+    closed = f"∀{placed(binders, first)}{comment}, ({type_})" if binders else f"({type_})"
     # An auto-bound name would stand outside of the negation. Over an empty type, a true statement's negation is then true as well.
     # Universes may stand outside.
     named = re.findall(r"\b(?:Type|Sort)\s+([a-zA-Z]\w*)", masked(theorem.statement))
@@ -43,9 +43,9 @@ def negation(theorem: Theorem) -> Theorem | None:
     return replace(theorem, name=f"{theorem.name}.negated", statement=f": ¬ ({closed})", context=context, column=None)
 
 
-def _placed(text: str, column: int) -> str:
-    """The text, at this column of a new line if it has several lines: Lean reads blocks by their columns."""
-    return f"\n{' ' * column}{text}" if "\n" in text else text
+def placed(text: str, column: int) -> str:
+    """The text after a space, or at this column of a new line if it has several lines: Lean reads blocks by their columns."""
+    return f"\n{' ' * column}{text}" if "\n" in text else f" {text}"
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from itertools import count, islice
 from prover.lean.declarations import DEFINITIONS, Declarations
 from prover.lean.text import code_words, edited, masked
 from prover.lean.theorem import Theorem
-from prover.solve.negation import split_statement
+from prover.solve.negation import placed, split_statement
 
 _ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")
 
@@ -77,8 +77,8 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
             continue
         start, commands = source.begin(at)
         first = column or 0  # only used for several lines
-        of = _placed(type_, _type_column(signature, type_, first))
-        of = f" ∀{_placed(parameters, first)},{of}" if parameters else of
+        of = placed(type_, _type_column(signature, type_, first))
+        of = f" ∀{placed(parameters, first)},{of}" if parameters else of
         variable = "\n".join([*(f"{c} in" for c in commands), f"variable ({name} :{of})"])
         theorem = replace(theorem, context=f"{context[:start]}\n{variable}{after}", answer="data", if_false=None)
     return replace(theorem, context=theorem.context.strip("\n "))
@@ -104,10 +104,10 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
     for_all, column = f"∀ {' '.join(names)},", theorem.column
     type_at = _type_column(named, type_, theorem.first_column)
     if _ANSWER.search(masked(before[0])):
-        inner = _placed(type_, type_at).removeprefix(" ") + "\n" * ("--" in type_)
-        statement, column = f": {for_all} ∀{_placed(binders, theorem.first_column)}{comment}, ({inner})", None
+        inner = placed(type_, type_at).removeprefix(" ") + "\n" * ("--" in type_)
+        statement, column = f": {for_all} ∀{placed(binders, theorem.first_column)}{comment}, ({inner})", None
     else:
-        statement = f"{binders}{comment} : {for_all}{_placed(type_, type_at)}".strip()
+        statement = f"{binders}{comment} : {for_all}{placed(type_, type_at)}".strip()
     return replace(theorem, statement=statement, column=column, answer="data", if_false=None)
 
 
@@ -135,11 +135,6 @@ def _type_column(statement: str, type_: str, first: int) -> int:
     """Column of the type in a statement that begins at column `first`."""
     _, line, before = statement.removesuffix(type_).rpartition("\n")
     return len(before) if line else first + len(before)
-
-
-def _placed(text: str, column: int) -> str:
-    """The text after a space, or at this column of a new line if it has several lines."""
-    return f"\n{' ' * column}{text}" if "\n" in text else f" {text}"
 
 
 def _new_names(number: int, source: str) -> list[str]:
