@@ -35,8 +35,6 @@ structure Uses where
   /-- Number of binders entered. -/
   count : Nat
 
-def mentionsName (a : Name) (e : Expr) : Bool := hasName a e.getUsedConstants.toList
-
 /-- Find the uses of the axiom `a` in `e`. A use without its type counts as a use for the axiom itself. -/
 partial def usesWithin (a : Name) (bs : List Around) (e : Expr) (u : Uses) : Uses :=
   let number := match bs with

@@ -71,6 +71,8 @@ def isNil {α : Type} (xs : List α) : Bool :=
 
 def hasName (n : Name) (xs : List Name) : Bool := anyOf (fun m => m == n) xs
 
+def mentionsName (a : Name) (e : Expr) : Bool := hasName a e.getUsedConstants.toList
+
 def hasString (s : String) (xs : List String) : Bool := anyOf (fun t => t == s) xs
 
 /-- The elements of a persistent array, in order, in front of `acc`. -/

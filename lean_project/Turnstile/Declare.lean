@@ -296,10 +296,8 @@ def exportLeft (base final : Kernel.Environment) (ls : List Left) (w : Walk) : W
 /-- Those of `ns` that mention `a`. -/
 def mentioning (env : Kernel.Environment) (a : Name) (ns : List Name) : List Name :=
   keep (fun n => match env.find? n with
-    | some c => in_ c.type || (match c.value? true with | some v => in_ v | none => false)
+    | some c => mentionsName a c.type || (match c.value? true with | some v => mentionsName a v | none => false)
     | none => false) ns
-where
-  in_ (e : Expr) : Bool := hasName a e.getUsedConstants.toList
 
 /-- Line of the first code after the last command, as after `#exit`. -/
 def unreadLine (ictx : Parser.InputContext) (s : Frontend.State) (last : Option Done) : Option Nat :=

@@ -99,10 +99,6 @@ class Declarations:
     def _plain(self) -> str:
         return plain_names(self.code)
 
-    def statement(self, at: int, end: int | None) -> tuple[str, int | None]:
-        """As statement_in."""
-        return statement_in(self.text, at, end)
-
     def value(self, at: int, end: int | None = None) -> int | None:
         """Index of the `:=` of the declaration at `at`: the first outside brackets that does not belong to a `let` or `have`
         in its type. None if the declaration has none before `end`."""

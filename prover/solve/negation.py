@@ -30,8 +30,7 @@ def negation(theorem: Theorem) -> Theorem | None:
         return None
     binders, type_ = split
     first = theorem.first_column
-    before = theorem.statement.rstrip().removesuffix(type_)
-    column = len(before.rpartition("\n")[2]) + (0 if "\n" in before else first)
+    column = type_column(theorem.statement.rstrip(), type_, first)
     type_ = placed(type_, column).removeprefix(" ") + "\n" * ("--" in type_)  # the type may end in a line comment
     comment = "\n" * ("--" in binders)
     closed = f"∀{placed(binders, first)}{comment}, ({type_})" if binders else f"({type_})"
@@ -46,6 +45,12 @@ def negation(theorem: Theorem) -> Theorem | None:
 def placed(text: str, column: int) -> str:
     """The text after a space, or at this column of a new line if it has several lines: Lean reads blocks by their columns."""
     return f"\n{' ' * column}{text}" if "\n" in text else f" {text}"
+
+
+def type_column(statement: str, type_: str, first: int) -> int:
+    """Column of the type in a statement that begins at column `first`."""
+    _, line, before = statement.removesuffix(type_).rpartition("\n")
+    return len(before) if line else first + len(before)
 
 
 def split_statement(statement: str) -> tuple[str, str] | None:

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count, islice
 
-from prover.lean.declarations import DEFINITIONS, Declarations
+from prover.lean.declarations import DEFINITIONS, Declarations, statement_in
 from prover.lean.text import code_words, edited, masked
 from prover.lean.theorem import Theorem
-from prover.solve.negation import placed, split_statement
+from prover.solve.negation import placed, split_statement, type_column
 
 _ANSWER = re.compile(r"(?<![\w.])answer\s*\(\s*sorry\s*\)")
 
@@ -57,7 +57,7 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
             continue
         context, used = theorem.context, _uses(name, statement)
         after = _break(source, stop) + context[stop:]
-        signature, column = source.statement(source.head(at).end, source.value(at))
+        signature, column = statement_in(source.text, source.head(at).end, source.value(at))
         parameters, type_ = split_statement(signature) or ("", "")
         if not used or not type_:
             continue
@@ -77,7 +77,7 @@ def _answers_in_context(theorem: Theorem) -> Theorem:
             continue
         start, commands = source.begin(at)
         first = column or 0  # only used for several lines
-        of = placed(type_, _type_column(signature, type_, first))
+        of = placed(type_, type_column(signature, type_, first))
         of = f" ∀{placed(parameters, first)},{of}" if parameters else of
         variable = "\n".join([*(f"{c} in" for c in commands), f"variable ({name} :{of})"])
         theorem = replace(theorem, context=f"{context[:start]}\n{variable}{after}", answer="data", if_false=None)
@@ -102,7 +102,7 @@ def _answers_in_statement(theorem: Theorem) -> Theorem:
     binders, type_ = now
     comment = "\n" * ("--" in binders)  # each part may end in a line comment
     for_all, column = f"∀ {' '.join(names)},", theorem.column
-    type_at = _type_column(named, type_, theorem.first_column)
+    type_at = type_column(named, type_, theorem.first_column)
     if _ANSWER.search(masked(before[0])):
         inner = placed(type_, type_at).removeprefix(" ") + "\n" * ("--" in type_)
         statement, column = f": {for_all} ∀{placed(binders, theorem.first_column)}{comment}, ({inner})", None
@@ -129,12 +129,6 @@ def _break(source: Declarations, at: int) -> str:
     """A line break and spaces that keep the columns of the code that follows `at` in its line; nothing if none follows."""
     follows = source.code[at:].partition("\n")[0].strip()
     return "\n" + " " * (at - source.text.rfind("\n", 0, at) - 1) if follows else ""
-
-
-def _type_column(statement: str, type_: str, first: int) -> int:
-    """Column of the type in a statement that begins at column `first`."""
-    _, line, before = statement.removesuffix(type_).rpartition("\n")
-    return len(before) if line else first + len(before)
 
 
 def _new_names(number: int, source: str) -> list[str]:

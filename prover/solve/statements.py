@@ -8,7 +8,7 @@ from typing import Any
 
 from prover.errors import UserError
 from prover.lean.brackets import PAIRS, closing, cut, outside
-from prover.lean.declarations import KEYWORDS, THEOREMS, Declarations, context_before, without_lines
+from prover.lean.declarations import KEYWORDS, THEOREMS, Declarations, context_before, statement_in, without_lines
 from prover.lean.names import IDENTIFIER, is_component
 from prover.lean.protocol import split_hypotheses
 from prover.lean.text import LeanText, index_at, masked
@@ -141,7 +141,7 @@ class FileTheorems:
         if value is None or not _BEGUN.fullmatch(source.text, value, stop):
             return None
         head = source.head(at)
-        statement, column = source.statement(head.end, value)
+        statement, column = statement_in(source.text, head.end, value)
         if not head.name or not statement:
             return None
         # A context must end with a whole command, because it is also elaborated alone.

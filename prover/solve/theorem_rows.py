@@ -24,7 +24,7 @@ from typing import Any
 
 from prover.console import plain
 from prover.errors import UserError
-from prover.lean.declarations import THEOREMS, Declarations, context_before, with_universes
+from prover.lean.declarations import THEOREMS, Declarations, context_before, statement_in, with_universes
 from prover.lean.text import code_words, edited, parse
 from prover.lean.theorem import Theorem
 from prover.solve.negation import split_statement
@@ -127,7 +127,7 @@ def _declared(header: str, body: str, name: str) -> Theorem | None:
     named = [at for at in starts if (own := source.head(at).name) and f".{name}".endswith(f".{own}")]
     at = (named or starts)[-1]
     head, stop = source.head(at), source.value(at)
-    statement, column = source.statement(head.end, stop)
+    statement, column = statement_in(source.text, head.end, stop)
     context = usable_context(context_before(source, at), statement)
     # `foo.{u, v}`: the universes move to the context, so that the name is plain.
     context = with_universes(context, head.universes).strip("\n ")
